@@ -1,0 +1,410 @@
+"""Which emergency stay a chest film belongs to: one row per linked study.
+
+Belongs here: the time of a study, the linking rules, the choice of stay, of image and of study, the split,
+and the reason for every row that cannot take part.
+Does not belong here: counting who is left after which step (``cohort.py``), reading files (``source.py``),
+and everything that looks at an image or at a clinical value.
+
+MIMIC-CXR and MIMIC-IV-ED share no key but the patient and the (consistently shifted) calendar. The rules:
+
+- ``within_stay`` (default): intime - pre <= study <= outtime + post.
+- ``abs24h``: |study - intime| <= 24 h, the rule of earlier work. It links films taken after discharge and
+  loses films of patients who board for longer than a day; both rules are always counted side by side.
+
+Among several candidate stays: the one that contains the study, then one already begun, then the nearest
+intime, then the lowest stay_id. No outcome of the program depends on the order of rows in a file.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from mm_assets.mimic import cohort
+from mm_assets.mimic.schema import FRONTAL_VIEWS, KNOWN_VIEWS, LABELS, LINK_COLUMNS, SPLITS
+from mm_assets.records.splits import DEFAULT_FRACTIONS, grouped_stratified_split
+
+if TYPE_CHECKING:
+    import duckdb
+
+Rule = Literal["within_stay", "abs24h"]
+
+# Code in `rejected.parquet` -> what it means. Films that are merely not wanted (lateral views, patients never
+# seen in the emergency department, films outside every stay) are not faults: the cohort flow counts them.
+REASONS: dict[str, str] = {
+    "bad_id": "dicom_id, study_id or subject_id is missing, or subject_id is outside p10 to p19",
+    "duplicate_dicom_id": "a further row of one image; every row of it where they contradict each other",
+    "bad_study_date": "StudyDate is missing or no date (YYYYMMDD)",
+    "bad_study_time": "StudyTime is missing or no time of day (HHMMSS.fff, leading zeros optional)",
+    "missing_view": "ViewPosition is blank",
+    "unknown_view": "ViewPosition is none of the codes in the published data",
+    "no_labels": "no CheXpert row for this study and patient",
+    "conflicting_labels": "several CheXpert rows for this study that contradict each other",
+    "missing_split": "the official split file has no row for this image, or no known split in it",
+    "patient_in_two_splits": "the split file puts images of this patient into more than one split",
+    "bad_stay": "a stay without id, patient or times, ending before it begins, or contradicting its copy",
+}
+
+LINK_SCHEMA = pa.schema(
+    [
+        ("subject_id", pa.int64()),
+        ("study_id", pa.int64()),
+        ("dicom_id", pa.string()),
+        ("stay_id", pa.int64()),
+        ("study_dt", pa.timestamp("us")),
+        ("intime", pa.timestamp("us")),
+        ("outtime", pa.timestamp("us")),
+        ("delta_to_intime_min", pa.float64()),  # minutes from arrival to the film; negative before arrival
+        ("within_stay", pa.bool_()),  # intime <= study_dt <= outtime, whatever the rule
+        ("n_candidates", pa.int32()),  # stays that the rule allowed
+        ("rule", pa.string()),
+        ("view", pa.string()),
+        ("split", pa.string()),
+        ("directory", pa.string()),  # p10 .. p19
+        ("image_path", pa.string()),  # below the root of MIMIC-CXR-JPG
+        ("gender", pa.string()),
+        ("race", pa.string()),
+        ("age", pa.int32()),  # years at the study, at most 91; null without MIMIC-IV
+    ]
+)
+assert tuple(LINK_SCHEMA.names) == LINK_COLUMNS
+REJECTED_SCHEMA = pa.schema(
+    [
+        ("subject_id", pa.int64()),
+        ("study_id", pa.int64()),
+        ("dicom_id", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+
+# What the directories p10 to p19 hold.
+SUBJECT_IDS = (10_000_000, 19_999_999)
+# MIMIC-IV gives everybody above 89 one age, 91.
+MAX_AGE = 91
+
+# SQL over the text columns StudyDate and StudyTime; both may have been floats: 21800506.0, 80556.875.
+STUDY_DAY = """
+    CASE WHEN TRY_CAST(StudyDate AS INTEGER) BETWEEN 10000101 AND 99991231
+         THEN try_strptime(TRY_CAST(StudyDate AS INTEGER)::VARCHAR, '%Y%m%d') END
+"""
+# Read as an exact decimal, HHMMSS.fff means the same with and without its leading zeros: 5.0 is 00:00:05.
+# Nine places keep nanoseconds and drop float artefacts (213014.53100000002).
+_TIME = "TRY_CAST(StudyTime AS DECIMAL(18, 9))"
+_WHOLE = f"floor({_TIME})::BIGINT"
+STUDY_MICROSECONDS = f"""
+    CASE WHEN {_TIME} >= 0 AND {_WHOLE} // 10000 <= 23
+              AND {_WHOLE} // 100 % 100 <= 59 AND {_WHOLE} % 100 <= 59
+         THEN (({_WHOLE} // 10000 * 60 + {_WHOLE} // 100 % 100) * 60 + {_WHOLE} % 100) * 1000000
+              + round(({_TIME} - {_WHOLE})::DOUBLE * 1e6)::BIGINT END
+"""
+
+
+@dataclass(frozen=True)
+class LinkConfig:
+    """How films are linked to stays; the defaults are the strict reading of "during the stay"."""
+
+    rule: Rule = "within_stay"
+    pre_hours: float = 0.0  # within_stay only: a film may precede arrival by this much
+    post_hours: float = 0.0  # within_stay only: ... and follow departure by this much
+    studies_per_stay: Literal["first", "last", "all"] = "first"
+    split_fractions: tuple[float, float, float] = DEFAULT_FRACTIONS  # only without the official split file
+    seed: int = 0  # only without the official split file
+
+
+@dataclass(frozen=True)
+class LinkResult:
+    links: pa.Table  # LINK_SCHEMA, sorted by subject_id, study_id
+    rejected: pa.Table  # REJECTED_SCHEMA, sorted by every column
+    flow: pa.Table  # cohort.FLOW_SCHEMA
+    rule_counts: dict[str, Any]  # see cohort.count_rules
+    split_source: Literal["official", "patient_grouped"]
+
+
+def link_studies(tables: Mapping[str, pa.Table | Path], config: LinkConfig | None = None) -> LinkResult:
+    """Link every usable frontal film to its emergency stay.
+
+    ``tables`` maps ``cxr_metadata``, ``cxr_chexpert``, ``edstays`` and, where there are any, ``cxr_split``
+    and ``patients`` to a table with the columns of ``schema.py`` or to a Parquet file of it. Without
+    ``cxr_split`` the patients are divided by grouped_stratified_split, stratified by the rarest positive
+    label; without ``patients`` the age is null. Raises KeyError where one of the first three is missing.
+    """
+    import duckdb
+
+    config = config or LinkConfig()
+    with duckdb.connect() as connection:
+        for name in ("cxr_metadata", "cxr_chexpert", "edstays"):
+            _register(connection, name, tables[name])
+        for name in ("cxr_split", "patients"):
+            if tables.get(name) is not None:
+                _register(connection, name, tables[name])
+        official = tables.get("cxr_split") is not None
+        prepare_images(connection, official_split=official)
+        prepare_stays(connection)
+        join_images_to_stays(connection, config)
+        _choose_links(connection, config, with_age=tables.get("patients") is not None)
+        links = connection.sql("SELECT * FROM links ORDER BY subject_id, study_id").to_arrow_table()
+        if not official:
+            links = links.set_column(
+                links.schema.get_field_index("split"), "split", _own_split(connection, config)
+            )
+        rejected = connection.sql(
+            """
+            SELECT subject_id, study_id, dicom_id, reason, detail FROM images WHERE reason IS NOT NULL
+            UNION ALL
+            SELECT subject_id, NULL, NULL, 'bad_stay', 'stay_id ' || coalesce(stay_id::VARCHAR, 'missing')
+            FROM bad_stays
+            ORDER BY ALL
+            """
+        ).to_arrow_table()
+        return LinkResult(
+            links=links.cast(LINK_SCHEMA),
+            rejected=rejected.cast(REJECTED_SCHEMA),
+            flow=cohort.count_flow(connection, links),
+            rule_counts=cohort.count_rules(connection, config.rule),
+            split_source="official" if official else "patient_grouped",
+        )
+
+
+def prepare_images(connection: "duckdb.DuckDBPyConnection", *, official_split: bool) -> None:
+    """Make ``images``: a row per metadata row with study_dt, view, split, and the first reason against it.
+
+    Reads cxr_metadata, cxr_chexpert, edstays and, if ``official_split``, cxr_split. Rows that are ``frontal``
+    and have no ``reason`` go on to the join; ``known_to_ed`` says whether the patient has any stay at all.
+    """
+    if official_split:
+        splits = "SELECT dicom_id, min(split) AS split FROM cxr_split GROUP BY dicom_id"
+        # Over all films, wanted or not: a patient in two splits is a fault of the file, not of the cohort.
+        in_two_splits = """
+            SELECT film.subject_id FROM cxr_metadata AS film JOIN cxr_split USING (dicom_id)
+            GROUP BY film.subject_id HAVING min(split) <> max(split)
+        """
+        without_split = f"split IS NULL OR split NOT IN {_sql_list(SPLITS)}"
+    else:
+        splits = "SELECT NULL::VARCHAR AS dicom_id, NULL::VARCHAR AS split WHERE false"
+        in_two_splits = "SELECT NULL::BIGINT AS subject_id WHERE false"
+        without_split = "false"
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE images AS
+        WITH parsed AS (
+            SELECT
+                dicom_id, subject_id, study_id, "Rows"::BIGINT * "Columns" AS pixels,
+                nullif(upper(trim(ViewPosition)), '') AS view,
+                {STUDY_DAY} AS study_day, {STUDY_MICROSECONDS} AS study_us
+            FROM cxr_metadata
+        ),
+        repeated AS (
+            SELECT dicom_id FROM cxr_metadata WHERE dicom_id IS NOT NULL GROUP BY dicom_id HAVING count(*) > 1
+        ),
+        contradicting AS (
+            SELECT dicom_id FROM (
+                SELECT DISTINCT dicom_id, subject_id, study_id, view, study_day, study_us
+                FROM parsed SEMI JOIN repeated USING (dicom_id)
+            ) GROUP BY dicom_id HAVING count(*) > 1
+        ),
+        copies AS (
+            SELECT *, 1 AS copy FROM parsed ANTI JOIN repeated USING (dicom_id)
+            UNION ALL
+            SELECT *, row_number() OVER (PARTITION BY dicom_id ORDER BY pixels DESC NULLS LAST)
+            FROM parsed SEMI JOIN repeated USING (dicom_id)
+        ),
+        labelled AS (
+            SELECT subject_id, study_id, count(*) AS versions
+            FROM (SELECT DISTINCT * FROM cxr_chexpert) GROUP BY subject_id, study_id
+        ),
+        splits AS ({splits}),
+        in_two_splits AS ({in_two_splits})
+        SELECT
+            film.dicom_id, film.subject_id, film.study_id, pixels, view, split,
+            study_day + to_microseconds(study_us) AS study_dt,
+            coalesce(view IN {_sql_list(FRONTAL_VIEWS)}, false) AS frontal,
+            known.subject_id IS NOT NULL AS known_to_ed,
+            CASE
+                WHEN film.dicom_id IS NULL OR film.study_id IS NULL OR film.subject_id IS NULL
+                     OR film.subject_id NOT BETWEEN {SUBJECT_IDS[0]} AND {SUBJECT_IDS[1]} THEN 'bad_id'
+                WHEN copy > 1 OR contradicting.dicom_id IS NOT NULL THEN 'duplicate_dicom_id'
+                WHEN study_day IS NULL THEN 'bad_study_date'
+                WHEN study_us IS NULL THEN 'bad_study_time'
+                WHEN view IS NULL THEN 'missing_view'
+                WHEN view NOT IN {_sql_list(sorted(KNOWN_VIEWS))} THEN 'unknown_view'
+                WHEN NOT frontal THEN NULL
+                WHEN versions IS NULL THEN 'no_labels'
+                WHEN versions > 1 THEN 'conflicting_labels'
+                WHEN in_two_splits.subject_id IS NOT NULL THEN 'patient_in_two_splits'
+                WHEN {without_split} THEN 'missing_split'
+            END AS reason,
+            CASE
+                WHEN contradicting.dicom_id IS NOT NULL THEN 'the copies contradict each other: none is kept'
+                WHEN copy > 1 THEN 'a further copy'
+                WHEN reason = 'unknown_view' THEN view
+            END AS detail
+        FROM copies AS film
+        LEFT JOIN contradicting ON contradicting.dicom_id = film.dicom_id
+        LEFT JOIN labelled ON labelled.subject_id = film.subject_id AND labelled.study_id = film.study_id
+        LEFT JOIN splits ON splits.dicom_id = film.dicom_id
+        LEFT JOIN in_two_splits ON in_two_splits.subject_id = film.subject_id
+        LEFT JOIN (SELECT DISTINCT subject_id FROM edstays) AS known ON known.subject_id = film.subject_id
+        """
+    )
+
+
+def prepare_stays(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Make ``stays`` (one usable row per stay_id) and ``bad_stays`` (subject_id, stay_id) from edstays."""
+    connection.execute(
+        """
+        CREATE TEMP TABLE bad_stays AS
+        WITH repeated AS (SELECT stay_id FROM edstays GROUP BY stay_id HAVING count(*) > 1),
+        contradicting AS (
+            SELECT stay_id FROM edstays SEMI JOIN repeated USING (stay_id) GROUP BY stay_id
+            HAVING count(DISTINCT (subject_id, intime, outtime)) > 1
+        )
+        SELECT DISTINCT subject_id, stay_id FROM edstays LEFT JOIN contradicting USING (stay_id)
+        WHERE edstays.stay_id IS NULL OR subject_id IS NULL OR intime IS NULL OR outtime IS NULL
+              OR outtime < intime OR contradicting.stay_id IS NOT NULL
+        """
+    )
+    connection.execute(
+        """
+        CREATE TEMP TABLE stays AS
+        WITH usable AS (
+            SELECT stay_id, subject_id, intime, outtime, gender, race
+            FROM edstays ANTI JOIN bad_stays ON bad_stays.stay_id IS NOT DISTINCT FROM edstays.stay_id
+        ),
+        repeated AS (SELECT stay_id FROM usable GROUP BY stay_id HAVING count(*) > 1)
+        SELECT * FROM usable ANTI JOIN repeated USING (stay_id)
+        UNION ALL
+        SELECT stay_id, min(subject_id), min(intime), min(outtime), min(gender), min(race)
+        FROM usable SEMI JOIN repeated USING (stay_id) GROUP BY stay_id
+        """
+    )
+
+
+def join_images_to_stays(connection: "duckdb.DuckDBPyConnection", config: LinkConfig) -> None:
+    """Make ``candidates`` from ``images`` and ``stays``: a row per image and stay that either rule allows.
+
+    For each rule: ``by_RULE`` (it allows the stay), ``RULE_candidates`` (stays it allows for the image) and
+    ``RULE_choice`` (1 = the stay it chooses). The last two mean something only where ``by_RULE`` is true.
+    No text column takes part: text would cost more than the join itself.
+    """
+    best_first = "inside DESC, intime <= study_dt DESC, abs(epoch_us(study_dt) - epoch_us(intime)), stay_id"
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE candidates AS
+        WITH pairs AS (
+            SELECT
+                images.rowid AS image, study_id, study_dt, stay_id, intime, outtime,
+                study_dt BETWEEN intime AND outtime AS inside,
+                study_dt BETWEEN intime - to_microseconds($pre) AND outtime + to_microseconds($post)
+                    AS by_within_stay,
+                abs(epoch_us(study_dt) - epoch_us(intime)) <= $day AS by_abs24h
+            FROM images JOIN stays ON stays.subject_id = images.subject_id
+            WHERE reason IS NULL AND frontal AND (by_within_stay OR by_abs24h)
+        )
+        SELECT *,
+            count(*) OVER (PARTITION BY image, by_within_stay) AS within_stay_candidates,
+            row_number() OVER (PARTITION BY image, by_within_stay ORDER BY {best_first})
+                AS within_stay_choice,
+            count(*) OVER (PARTITION BY image, by_abs24h) AS abs24h_candidates,
+            row_number() OVER (PARTITION BY image, by_abs24h ORDER BY {best_first}) AS abs24h_choice
+        FROM pairs
+        """,
+        {
+            "pre": round(config.pre_hours * 3_600_000_000),
+            "post": round(config.post_hours * 3_600_000_000),
+            "day": 24 * 3_600_000_000,
+        },
+    )
+
+
+def _choose_links(connection: "duckdb.DuckDBPyConnection", config: LinkConfig, *, with_age: bool) -> None:
+    """Make ``linked`` (images), ``linked_studies`` (their best image each) and ``links`` (LINK_COLUMNS)."""
+    rule = config.rule
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE linked AS
+        SELECT
+            images.* EXCLUDE (reason, detail), candidates.stay_id, candidates.intime, candidates.outtime,
+            inside, gender, race, {rule}_candidates AS n_candidates
+        FROM candidates
+        JOIN images ON images.rowid = candidates.image
+        JOIN stays ON stays.stay_id = candidates.stay_id
+        WHERE by_{rule} AND {rule}_choice = 1
+        """
+    )
+    # The frontal view with the truer heart size first, then the finer film; the id makes ties reproducible.
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE linked_studies AS
+        SELECT * FROM linked
+        QUALIFY row_number() OVER (
+            PARTITION BY subject_id, study_id
+            ORDER BY list_position({list(FRONTAL_VIEWS)}, view), pixels DESC NULLS LAST, dicom_id
+        ) = 1
+        """
+    )
+    one_per_stay = {
+        "first": "QUALIFY row_number() OVER (PARTITION BY stay_id ORDER BY study_dt, study_id) = 1",
+        "last": "QUALIFY row_number() OVER (PARTITION BY stay_id ORDER BY study_dt DESC, study_id DESC) = 1",
+        "all": "",
+    }[config.studies_per_stay]
+    if with_age:
+        # least() passes over nulls and would call an unknown patient 91.
+        years = "anchor_age + year(study_dt) - anchor_year"
+        age = f"CASE WHEN {years} > {MAX_AGE} THEN {MAX_AGE} ELSE {years} END"
+        anchors = """
+            SELECT subject_id, min(anchor_age) AS anchor_age, min(anchor_year) AS anchor_year
+            FROM patients GROUP BY subject_id
+        """
+    else:
+        age = "NULL"
+        anchors = "SELECT NULL::BIGINT AS subject_id WHERE false"
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE links AS
+        SELECT
+            study.subject_id, study_id, dicom_id, stay_id, study_dt, intime, outtime,
+            (epoch_us(study_dt) - epoch_us(intime)) / 60e6 AS delta_to_intime_min,
+            inside AS within_stay, n_candidates, '{rule}' AS rule, view, split,
+            'p' || left(study.subject_id::VARCHAR, 2) AS directory,
+            concat_ws('/', 'files', directory, 'p' || study.subject_id, 's' || study_id, dicom_id || '.jpg')
+                AS image_path,
+            gender, race, {age} AS age
+        FROM linked_studies AS study LEFT JOIN ({anchors}) AS anchors ON anchors.subject_id = study.subject_id
+        {one_per_stay}
+        """
+    )
+
+
+def _own_split(connection: "duckdb.DuckDBPyConnection", config: LinkConfig) -> pa.Array:
+    """A split per row of ``links`` in the order of subject_id, study_id; the stratum is the rarest label."""
+    positive = ", ".join(f'coalesce("{label}" = 1, false) AS "{label}"' for label in LABELS)
+    table = connection.sql(
+        f"""
+        SELECT links.subject_id, {positive}
+        FROM links JOIN (SELECT DISTINCT * FROM cxr_chexpert) AS labels USING (subject_id, study_id)
+        ORDER BY links.subject_id, study_id
+        """
+    ).to_arrow_table()
+    positives = np.column_stack([table[label].to_numpy() for label in LABELS])
+    rarest_first = np.argsort(positives.sum(axis=0), kind="stable")
+    ranked = positives[:, rarest_first]
+    strata = np.where(ranked.any(axis=1), ranked.argmax(axis=1), len(LABELS))
+    split = grouped_stratified_split(
+        table["subject_id"].to_numpy(), strata, config.split_fractions, seed=config.seed
+    )
+    return pa.array(split, pa.string())
+
+
+def _register(connection: "duckdb.DuckDBPyConnection", name: str, table: pa.Table | Path) -> None:
+    if isinstance(table, Path):
+        connection.read_parquet(str(table)).create_view(name)
+    else:
+        connection.register(name, table)
+
+
+def _sql_list(values: Iterable[object]) -> str:
+    return "(" + ", ".join(f"'{value}'" for value in values) + ")"

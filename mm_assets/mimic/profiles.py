@@ -1,0 +1,59 @@
+"""Default knobs of the wing per profile, and how a Config takes them.
+
+Belongs here: numbers that differ between demo, study and full. Does not belong here: rules that never change.
+A profile only sets defaults: every knob stays a field of its asset's Config and can be set in the launchpad.
+"""
+
+from typing import Any, Self
+
+import dagster as dg
+
+PROFILES: dict[str, dict[str, dict[str, Any]]] = {
+    # Minutes on two cores.
+    "demo": {
+        "SourceConfig": {
+            "train_studies": 1000, "validate_studies": 200, "test_studies": 400,
+            "linked_share": 0.8, "prevalence_floor": 0.06, "film_scale": 0.25,
+        },
+        "ImageFeatureConfig": {"encoder": "efficientnet-lite0", "grid": 4},
+        "TextConfig": {"encoder": "minilm"},
+        "TextFeatureConfig": {"max_tokens": 32},
+        "TrainKnobs": {"seeds": [0], "max_epochs": 40, "width": 64},
+        "EvaluationConfig": {"replicates": 1000},
+    },
+    # Under an hour on two cores; the README's numbers.
+    "study": {
+        "SourceConfig": {
+            "train_studies": 6000, "validate_studies": 1000, "test_studies": 2000,
+            "linked_share": 0.4436, "prevalence_floor": 0.0, "film_scale": 0.25,
+        },
+        "ImageFeatureConfig": {"encoder": "efficientnet-lite0", "grid": 4},
+        "TextConfig": {"encoder": "minilm"},
+        "TextFeatureConfig": {"max_tokens": 32},
+        "TrainKnobs": {"seeds": [0, 1, 2], "max_epochs": 40, "width": 64},
+        "EvaluationConfig": {"replicates": 1000},
+    },
+    # Real data, hub encoders, a GPU.
+    "full": {
+        "SourceConfig": {
+            "train_studies": 6000, "validate_studies": 1000, "test_studies": 2000,
+            "linked_share": 0.4436, "prevalence_floor": 0.0, "film_scale": 1.0,
+        },
+        "ImageFeatureConfig": {"encoder": "biomedclip", "grid": 8},
+        "TextConfig": {"encoder": "clinical-modernbert"},
+        "TextFeatureConfig": {"max_tokens": 32},
+        "TrainKnobs": {"seeds": [0, 1, 2], "max_epochs": 40, "width": 768},
+        "EvaluationConfig": {"replicates": 1000},
+    },
+}  # fmt: skip
+
+
+class Knobs(dg.Config):
+    """A Config whose unset fields (None) take the profile's value."""
+
+    def filled(self, profile: str) -> Self:
+        """This config with every unset field taken from the profile's section of the same class name."""
+        defaults = PROFILES[profile].get(type(self).__name__, {})
+        return self.model_copy(
+            update={name: value for name, value in defaults.items() if getattr(self, name) is None}
+        )

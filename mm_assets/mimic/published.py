@@ -1,0 +1,261 @@
+"""What the wing's assets have published, opened for the next one.
+
+Belongs here: from artifacts to the plain values and local files that the pure modules take.
+Does not belong here: computing anything from them, and publishing.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mm_assets.mimic.schema import LABELS, PHASE1_COLUMNS, SPLITS
+from mm_assets.mimic.source import MimicSource
+from resources.artifact_record import Artifact, ArtifactMissing
+from resources.artifacts import ArtifactStore
+from resources.objects import ObjectMissing, ObjectStore
+from resources.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mm_assets.mimic.features import FilmRow, NoteRow
+    from mm_assets.mimic.model_card import CardFacts
+    from mm_assets.mimic.phase1 import Phase1Tables
+    from mm_assets.mimic.predictions import SplitPredictions
+    from mm_assets.mimic.train_job import TrainingFiles
+
+NO_ROWS = pa.table({})
+# Folders of the synthetic tree inside the source artifact.
+TREE_CXR, TREE_ED, TREE_IV = "tree/cxr", "tree/ed", "tree/iv"
+
+
+def store_opener(settings: Settings) -> Callable[[str], ObjectStore]:
+    """Opens any of the source's roots with the user's requester-pays project."""
+    return partial(ObjectStore.at, gcs_user_project=settings.gcs_user_project)
+
+
+def synthetic_source(store: ArtifactStore, artifact: Artifact) -> MimicSource:
+    """The synthetic tree inside a published source artifact, as a source like any other."""
+    root = f"{store.objects.url}/{artifact.folder}"
+    return MimicSource(
+        cxr=f"{root}/{TREE_CXR}", ed=f"{root}/{TREE_ED}", iv=f"{root}/{TREE_IV}", synthetic=True
+    )
+
+
+def current_source(store: ArtifactStore) -> tuple[Artifact, MimicSource]:
+    """The source every later asset reads: the roots noted when it was materialised, not today's settings."""
+    artifact = store.current("mimic", "source")
+    noted = store.read_json(artifact, "source.json")
+    if artifact.synthetic:
+        return artifact, synthetic_source(store, artifact)
+    return artifact, MimicSource(cxr=noted["cxr"], ed=noted["ed"], iv=noted["iv"], preset=noted["preset"])
+
+
+def tree_of_same_settings(store: ArtifactStore, noted: dict[str, Any]) -> Artifact | None:
+    """The current source artifact when it is the synthetic tree of exactly these settings, else None."""
+    try:
+        artifact = store.current("mimic", "source")
+    except ArtifactMissing:
+        return None
+    same = artifact.synthetic and store.read_json(artifact, "source.json") == noted
+    return artifact if same else None
+
+
+def tables_by_name(store: ArtifactStore, artifact: Artifact) -> dict[str, Path]:
+    """Local Parquet file of each raw table: {"cxr_metadata": path, ...}."""
+    return {
+        Path(file.path).stem: store.local_file(artifact, file.path)
+        for file in artifact.files
+        if file.path.endswith(".parquet")
+    }
+
+
+def phase1_tables(store: ArtifactStore, artifact: Artifact) -> "Phase1Tables":
+    """The raw tables that phase 1 reads, in memory."""
+    from mm_assets.mimic.phase1 import Phase1Tables
+
+    names = {"labels": "cxr_chexpert"} | {name: name for name in ("edstays", "triage", "vitalsign", "medrecon")}
+    return Phase1Tables(**{field: store.read_table(artifact, f"{name}.parquet") for field, name in names.items()})
+
+
+def film_reader(source: MimicSource, settings: Settings) -> Callable[[str], bytes]:
+    """Bytes of a film by its path below the CXR root; FileNotFoundError when there is none."""
+    films = store_opener(settings)(source.cxr)
+
+    def read(path: str) -> bytes:
+        try:
+            return films.get(path)
+        except ObjectMissing as error:
+            raise FileNotFoundError(path) from error
+
+    return read
+
+
+def phase1_partitions(store: ArtifactStore) -> dict[str, Artifact]:
+    """Every current phase 1 partition; ArtifactMissing with the command that mends it when there is none."""
+    found = store.partitions("mimic", "phase1")
+    if not found:
+        store.version("mimic", "phase1")
+    return found
+
+
+def phase1_is_synthetic(store: ArtifactStore) -> bool:
+    """Whether any current partition was made from synthetic data."""
+    return any(artifact.synthetic for artifact in phase1_partitions(store).values())
+
+
+def phase1_columns(store: ArtifactStore, columns: list[str]) -> pa.Table:
+    """These columns of every current phase 1 partition, one after the other."""
+    parts = phase1_partitions(store).values()
+    return pa.concat_tables([store.read_table(artifact, "records.parquet", columns) for artifact in parts])
+
+
+def phase1_without_films(store: ArtifactStore) -> dict[str, pa.Table]:
+    """Directory -> its records in file order, without the two binary columns."""
+    columns = [name for name in PHASE1_COLUMNS if name not in ("image", "attention_regions")]
+    return {
+        directory: store.read_table(artifact, "records.parquet", columns)
+        for directory, artifact in phase1_partitions(store).items()
+    }
+
+
+def some_films(store: ArtifactStore, artifacts: list[Artifact], count: int) -> list[tuple[bytes, str]]:
+    """(JPEG, caption with the positive labels) of the first films; only synthetic ones leave the store."""
+    films: list[tuple[bytes, str]] = []
+    for artifact in artifacts:
+        if not artifact.synthetic:
+            continue
+        for row in next(
+            store.iter_batches(artifact, "records.parquet", ["image", "view", *LABELS], batch_rows=3), NO_ROWS
+        ).to_pylist():
+            positive = [label for label in LABELS if row[label] == 1]
+            films.append((row["image"], f"{row['view']}: {', '.join(positive) or 'no positive label'}"))
+    return films[:count]
+
+
+def film_rows(store: ArtifactStore, artifact: Artifact) -> Iterator["FilmRow"]:
+    """The stored films of one phase 1 partition, decoded, in file order."""
+    from mm_assets.mimic.features import FilmRow
+    from mm_assets.records.images import decode_image
+
+    for batch in store.iter_batches(artifact, "records.parquet", ["study_id", "split", "image"], batch_rows=64):
+        for row in batch.to_pylist():
+            yield FilmRow(row["study_id"], row["split"], decode_image(row["image"]).pixels)
+
+
+def note_rows(store: ArtifactStore, artifact: Artifact) -> Iterator["NoteRow"]:
+    """The token ids of every integrated record, in order of study_id."""
+    from mm_assets.mimic.features import NoteRow
+
+    for batch in store.iter_batches(artifact, "records.parquet", ["study_id", "split", "input_ids"], batch_rows=1024):
+        for row in batch.to_pylist():
+            yield NoteRow(row["study_id"], row["split"], row["input_ids"] or [])
+
+
+def training_files(store: ArtifactStore) -> "TrainingFiles":
+    """Local files of everything the models are trained on."""
+    from mm_assets.mimic.train_job import TrainingFiles
+
+    image = {
+        f"{directory}/{file.path}": store.local_file(artifact, file.path)
+        for directory, artifact in store.partitions("mimic", "image_features").items()
+        for file in artifact.files
+    }
+    text = store.current("mimic", "text_features")
+    return TrainingFiles(
+        records=store.local_file(store.current("mimic", "phase3"), "records.parquet"),
+        image=image,
+        text={file.path: store.local_file(text, file.path) for file in text.files if "/" not in file.path},
+        passages=store.local_file(store.current("mimic", "knowledge_base"), "passages.parquet"),
+        passage_vectors=store.local_file(text, "passages/vectors.safetensors"),
+    )
+
+
+@dataclass(frozen=True)
+class EvaluationInputs:
+    """What `evaluation.evaluate` takes; subgroup columns are aligned with the test split."""
+
+    validate: "SplitPredictions"
+    test: "SplitPredictions"
+    dropped: dict[tuple[str, int], np.ndarray]
+    subgroups: dict[str, list[str]]
+
+
+def predictions_by_split(store: ArtifactStore) -> EvaluationInputs:
+    """Predictions of the current model beside the targets of phase 3, under the policy the model was trained with."""
+    from mm_assets.mimic.evaluation import age_bands
+    from mm_assets.mimic.labels import LabelPolicy, raw_labels, targets_and_mask
+    from mm_assets.mimic.predictions import SplitPredictions
+
+    trained = store.current("mimic", "model")
+    policy = LabelPolicy(**store.read_json(trained, "training.json")["policy"])
+    predicted = store.read_table(trained, "predictions.parquet").to_pandas()
+    columns = ["study_id", "subject_id", "split", "view", "gender", "age", "phase3_integrated", *LABELS]
+    records = store.read_table(store.current("mimic", "phase3"), "records.parquet", columns)
+    records = records.filter(records["phase3_integrated"]).sort_by("study_id")
+
+    def logits_of(rows: "pd.DataFrame", part: pa.Table) -> np.ndarray:
+        ordered = rows.set_index("study_id").loc[part["study_id"].to_numpy(), "logits"]
+        return np.stack(ordered.to_list()).astype(np.float64)
+
+    splits = {}
+    for split in ("validate", "test"):
+        part = records.filter(pc.equal(records["split"], split))
+        targets, mask = targets_and_mask(raw_labels(part), policy)
+        own = predicted[(predicted["split"] == split) & predicted["dropped"].isna()]
+        splits[split] = SplitPredictions(
+            logits={(str(v), int(s)): logits_of(rows, part) for (v, s), rows in own.groupby(["variant", "seed"])},
+            targets=targets.astype(np.float64),
+            mask=mask,
+            patients=part["subject_id"].to_numpy(),
+        )
+    test = records.filter(pc.equal(records["split"], "test"))
+    hidden = predicted[predicted["dropped"].notna()]
+    return EvaluationInputs(
+        validate=splits["validate"],
+        test=splits["test"],
+        dropped={(str(m), int(s)): logits_of(rows, test) for (m, s), rows in hidden.groupby(["dropped", "seed"])},
+        subgroups={
+            "sex": [sex or "unknown" for sex in test["gender"].to_pylist()],
+            "age": age_bands(test["age"].to_pylist()),
+            "view": test["view"].to_pylist(),
+        },
+    )
+
+
+def card_facts(store: ArtifactStore) -> "CardFacts":
+    """What the model card tells beside the evaluation's numbers."""
+    from mm_assets.mimic.model_card import CardFacts
+
+    trained = store.current("mimic", "model")
+    records = store.current("mimic", "phase3")
+    noted = store.read_json(trained, "training.json")
+    splits = store.read_table(records, "records.parquet", ["split"])["split"].to_pylist()
+    image = next(iter(store.partitions("mimic", "image_features").values()))
+    text = store.current("mimic", "text_features")
+    policy = noted["policy"]
+    return CardFacts(
+        synthetic=trained.synthetic,
+        upstream={"mimic/model": trained.version, **trained.upstream},
+        studies={split: splits.count(split) for split in SPLITS},
+        encoders={
+            "image": encoder_name(store.read_json(image, "encoder.json")),
+            "text": encoder_name(store.read_json(text, "encoder.json")),
+        },
+        n_parameters=noted["parameters"]["fused"],
+        label_policy=f"blank is read as {policy['blank']}, uncertain (-1) as {policy['uncertain']}.",
+    )
+
+
+def encoder_name(noted: dict[str, Any]) -> str:
+    """`efficientnet-lite0 (timm/tf_efficientnet_lite0.in1k, revision main)`."""
+    from resources.hub import ENCODERS
+
+    card = ENCODERS[noted["encoder"]]
+    return f"{card.name} ({'embedded copy of ' if card.embedded else ''}{card.hub_id}, revision {noted['revision']})"

@@ -1,0 +1,215 @@
+"""Cases that a careless pipeline gets wrong, each planted once or twice in patients of their own.
+
+Belongs here: what is spoilt or made awkward, and the outcome that a correct pipeline must reach.
+Does not belong here: the rules that a pipeline follows.
+
+Each trap takes the spare study set aside for it and changes the cohort's frames in place. Expected outcomes:
+`linked:<stay_id>`, `not_linked`, or `rejected:<reason>` with a reason of linking or of phase 1.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from mm_assets.mimic.synthetic.cohort import Cohort, new_dicom_id
+
+TRAP_COLUMNS: tuple[str, ...] = ("trap", "subject_id", "study_id", "dicom_id", "expected")
+_Expected = list[tuple[int, str, str]]  # study_id, dicom_id, outcome
+
+
+def plant_traps(cohort: Cohort, rng: np.random.Generator) -> pd.DataFrame:
+    """Turn the cohort's spare studies into traps; returns the list with columns TRAP_COLUMNS.
+
+    Spare studies take the traps in order: LINKING_TRAPS, then REJECTED_TRAPS.
+    """
+    rows = []
+    spare = cohort.studies.index[cohort.studies["spare"]].to_numpy()
+    for row, (name, trap) in zip(spare, [*LINKING_TRAPS, *REJECTED_TRAPS], strict=False):
+        _keep_one_pa_film(cohort, int(cohort.studies.at[row, "study_id"]), rng)
+        subject_id = int(cohort.studies.at[row, "subject_id"])
+        for study_id, dicom_id, expected in trap(cohort, int(row), rng):
+            rows.append((name, subject_id, study_id, dicom_id, expected))
+    return pd.DataFrame(rows, columns=list(TRAP_COLUMNS))
+
+
+def _keep_one_pa_film(cohort: Cohort, study_id: int, rng: np.random.Generator) -> None:
+    """Leave the study a single PA film, so that no second film rescues it."""
+    of_study = cohort.films.index[cohort.films["study_id"] == study_id]
+    cohort.films.drop(index=of_study[1:], inplace=True)
+    cohort.films.loc[of_study[0], ["view", "rows", "columns"]] = ["PA", 3056, 2544]
+
+
+def _appended(frame: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
+    added = row.to_frame().T.astype(frame.dtypes.to_dict())
+    return pd.concat([frame, added.set_axis([frame.index.max() + 1])])
+
+
+def _film(cohort: Cohort, row: int) -> int:
+    return int(cohort.films.index[cohort.films["study_id"] == cohort.studies.at[row, "study_id"]][0])
+
+
+def _stay(cohort: Cohort, row: int) -> int:
+    return int(cohort.stays.index[cohort.stays["stay_id"] == cohort.studies.at[row, "stay_id"]][0])
+
+
+def _outcome(cohort: Cohort, row: int, expected: str | None = None) -> _Expected:
+    study = cohort.studies.loc[row]
+    dicom_id = str(cohort.films.at[_film(cohort, row), "dicom_id"])
+    return [(int(study["study_id"]), dicom_id, expected or f"linked:{study['stay_id']}")]
+
+
+def _add_stay(cohort: Cohort, like: int, intime: pd.Timestamp, outtime: pd.Timestamp, study: int) -> int:
+    """Another stay of the same patient; returns its stay_id, the lowest of all so that file order misleads."""
+    stay_id = int(cohort.stays["stay_id"].min()) - 1
+    stay = cohort.stays.loc[like].copy()
+    stay[["stay_id", "intime", "outtime", "study", "hadm_id", "celsius"]] = [
+        stay_id, intime, outtime, study, pd.NA, False,
+    ]  # fmt: skip
+    cohort.stays = _appended(cohort.stays, stay)
+    return stay_id
+
+
+def _move_film(cohort: Cohort, row: int, to: pd.Timestamp) -> None:
+    cohort.studies.at[row, "study_dt"] = to
+
+
+def celsius_triage(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
+    """Triage temperature in degrees Celsius."""
+    cohort.stays.at[_stay(cohort, row), "celsius"] = True
+    return _outcome(cohort, row)
+
+
+def overlapping_stays(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
+    """Two stays contain the film: the one with the later arrival wins."""
+    stay = cohort.stays.loc[_stay(cohort, row)]
+    begin = stay["intime"] - pd.Timedelta(hours=3)
+    _add_stay(cohort, stay.name, begin, stay["outtime"] + pd.Timedelta(hours=1), -1)
+    return _outcome(cohort, row)
+
+
+def just_after_midnight(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
+    """Film at 00:00:05, written as 5.0, of a patient who came the evening before."""
+    midnight = cohort.studies.at[row, "study_dt"].ceil("D")
+    stay = _stay(cohort, row)
+    cohort.stays.loc[stay, ["intime", "outtime"]] = [midnight - pd.Timedelta(hours=1), midnight + pd.Timedelta(hours=5)]
+    _move_film(cohort, row, midnight + pd.Timedelta(seconds=5))
+    return _outcome(cohort, row)
+
+
+def stays_a_day_apart(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
+    """An earlier stay began within 24 h before the film and ended before it; it has the lower stay_id."""
+    stay = cohort.stays.loc[_stay(cohort, row)]
+    begin = cohort.studies.at[row, "study_dt"].floor("s") - pd.Timedelta(hours=23)
+    _add_stay(cohort, stay.name, begin, begin + pd.Timedelta(hours=4), -1)
+    return _outcome(cohort, row)
+
+
+def boarder(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
+    """Film 26 h after arrival of a patient still in the ED: linked within the stay, missed by 24 h around arrival."""
+    stay = _stay(cohort, row)
+    arrival = cohort.stays.at[stay, "intime"]
+    cohort.stays.at[stay, "outtime"] = arrival + pd.Timedelta(hours=31)
+    _move_film(cohort, row, arrival + pd.Timedelta(hours=26))
+    return _outcome(cohort, row)
+
+
+def two_frontals(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
+    """One study with an AP and a PA film: the PA film is taken although the AP film is larger."""
+    film = cohort.films.loc[_film(cohort, row)].copy()
+    expected = _outcome(cohort, row)
+    film[["dicom_id", "view", "rows", "columns"]] = [new_dicom_id(rng), "AP", 3056, 3056]
+    cohort.films = _appended(cohort.films, film)
+    return expected
+
+
+def two_studies_in_stay(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
+    """Two studies in one stay: the first is kept."""
+    expected = _outcome(cohort, row)
+    second = cohort.studies.loc[row].copy()
+    stay_id = second["stay_id"]
+    later = second["study_dt"] + pd.Timedelta(minutes=30)
+    second[["study_id", "study_dt", "stay_id"]] = [int(cohort.studies["study_id"].min()) - 1, later, -1]
+    cohort.studies = _appended(cohort.studies, second)
+    stay = cohort.stays.index[cohort.stays["stay_id"] == stay_id][0]
+    cohort.stays.at[stay, "outtime"] = max(cohort.stays.at[stay, "outtime"], later.ceil("h"))
+    film = cohort.films.loc[_film(cohort, row)].copy()
+    film[["dicom_id", "study_id"]] = [new_dicom_id(rng), second["study_id"]]
+    cohort.films = _appended(cohort.films, film)
+    return [*expected, (int(second["study_id"]), str(film["dicom_id"]), "not_linked")]
+
+
+def duplicate_row(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
+    """The metadata row of a film stands there twice: one copy is kept, the other is reported."""
+    cohort.films.at[_film(cohort, row), "copies"] = 2
+    return _outcome(cohort, row) + _outcome(cohort, row, "rejected:duplicate_dicom_id")
+
+
+def after_discharge(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
+    """Film three hours after discharge and within 24 h of arrival."""
+    stay = _stay(cohort, row)
+    cohort.stays.at[stay, "study"] = -1
+    _move_film(cohort, row, cohort.stays.at[stay, "outtime"] + pd.Timedelta(hours=3))
+    cohort.studies.at[row, "stay_id"] = -1
+    return _outcome(cohort, row, "not_linked")
+
+
+def before_arrival(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
+    """Film two hours before arrival, as in another hospital or clinic."""
+    stay = _stay(cohort, row)
+    cohort.stays.at[stay, "study"] = -1
+    _move_film(cohort, row, cohort.stays.at[stay, "intime"] - pd.Timedelta(hours=2))
+    cohort.studies.at[row, "stay_id"] = -1
+    return _outcome(cohort, row, "not_linked")
+
+
+def _bad_study_value(column: str, value: str, reason: str) -> Callable[[Cohort, int, np.random.Generator], _Expected]:
+    def trap(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
+        cohort.studies.at[row, column] = value
+        return _outcome(cohort, row, f"rejected:{reason}")
+
+    return trap
+
+
+def _bad_film_value(
+    column: str, value: object, reason: str
+) -> Callable[[Cohort, int, np.random.Generator], _Expected]:
+    def trap(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
+        cohort.films.at[_film(cohort, row), column] = value
+        return _outcome(cohort, row, f"rejected:{reason}")
+
+    return trap
+
+
+def without_labels(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
+    """No row in the chexpert and negbio files."""
+    cohort.studies.at[row, "has_labels"] = False
+    return _outcome(cohort, row, "rejected:no_labels")
+
+
+# Each of these yields exactly one usable linked study.
+LINKING_TRAPS: tuple[tuple[str, Callable[[Cohort, int, np.random.Generator], _Expected]], ...] = (
+    ("celsius_triage", celsius_triage),
+    ("overlapping_stays", overlapping_stays),
+    ("just_after_midnight", just_after_midnight),
+    ("stays_a_day_apart", stays_a_day_apart),
+    ("boarder", boarder),
+    ("two_frontals", two_frontals),
+    ("two_studies_in_stay", two_studies_in_stay),
+    ("duplicate_row", duplicate_row),
+)
+# None of these does: they come on top of the linked studies that were asked for.
+REJECTED_TRAPS: tuple[tuple[str, Callable[[Cohort, int, np.random.Generator], _Expected]], ...] = (
+    ("after_discharge", after_discharge),
+    ("before_arrival", before_arrival),
+    ("bad_study_time", _bad_study_value("study_time_text", "256199.0", "bad_study_time")),
+    ("bad_study_date", _bad_study_value("study_date_text", "21801345", "bad_study_date")),
+    ("missing_view", _bad_film_value("view", None, "missing_view")),
+    ("unknown_view", _bad_film_value("view", "SKYLINE", "unknown_view")),
+    ("missing_split", _bad_film_value("in_split", False, "missing_split")),
+    ("without_labels", without_labels),
+    ("image_missing", _bad_film_value("fault", "missing", "image_missing")),
+    ("image_empty", _bad_film_value("fault", "empty", "image_empty")),
+    ("image_truncated", _bad_film_value("fault", "truncated", "image_truncated")),
+    ("image_unreadable", _bad_film_value("fault", "unreadable", "image_unreadable")),
+)

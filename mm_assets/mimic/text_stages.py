@@ -1,0 +1,104 @@
+"""Phases 1b and 2 as tables: filtered text, then notes with retrieved passages and token ids.
+
+Belongs here: running the text modules over rows and the column types of their tables. Does not belong here:
+the rules (leakage.py), the wording (notes.py), the search (retrieval.py), the ids (tokens.py).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from tqdm import tqdm
+
+from mm_assets.mimic.knowledge_base import Passage
+from mm_assets.mimic.leakage import redact
+from mm_assets.mimic.notes import enhanced_note, pseudo_note
+from mm_assets.mimic.retrieval import Embedder, query_text, retrieve
+from mm_assets.mimic.schema import CLINICAL_FEATURES, FILTERED_COLUMNS, NOTE_COLUMNS
+from mm_assets.mimic.tokens import tokenize
+from resources.errors import MendableError
+
+_FILTERED_TYPES: dict[str, pa.DataType] = {
+    "study_id": pa.int64(),
+    "chief_complaint": pa.string(),
+    "history": pa.string(),
+    "n_redactions": pa.int32(),
+    "rules_hit": pa.list_(pa.string()),
+}
+FILTERED_SCHEMA = pa.schema([(name, _FILTERED_TYPES[name]) for name in FILTERED_COLUMNS])
+_NOTE_TYPES: dict[str, pa.DataType] = {
+    "study_id": pa.int64(),
+    "pseudo_note": pa.string(),
+    "enhanced_note": pa.string(),
+    "passage_ids": pa.list_(pa.string()),
+    "passage_scores": pa.list_(pa.float32()),
+    "input_ids": pa.list_(pa.int32()),
+    "n_tokens": pa.int32(),
+    "truncated": pa.bool_(),
+}
+NOTE_SCHEMA = pa.schema([(name, _NOTE_TYPES[name]) for name in NOTE_COLUMNS])
+# Phase 1 columns that notes are made from.
+NOTE_INPUTS: tuple[str, ...] = ("study_id", "gender", *CLINICAL_FEATURES)
+
+
+class StudyMismatch(MendableError):
+    """Tables that should hold the same studies do not."""
+
+
+def filtered_table(texts: pa.Table) -> pa.Table:
+    """Phase 1b: columns study_id, chief_complaint, history -> FILTERED_SCHEMA, sorted by study_id; null
+    becomes ''.
+    """
+    rows = []
+    ordered = texts.select(["study_id", "chief_complaint", "history"]).sort_by("study_id").to_pylist()
+    for row in tqdm(ordered, desc="leakage filter", unit="record", disable=None):
+        complaint, history = redact(row["chief_complaint"] or ""), redact(row["history"] or "")
+        rows.append(
+            {
+                "study_id": row["study_id"],
+                "chief_complaint": complaint.text,
+                "history": history.text,
+                "n_redactions": complaint.n_redactions + history.n_redactions,
+                "rules_hit": sorted({*complaint.rules_hit, *history.rules_hit}),
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=FILTERED_SCHEMA)
+
+
+def note_table(
+    records: pa.Table, filtered: pa.Table, passages: Sequence[Passage], index: Any, embed: Embedder,
+    tokenizer: Any, *, cap: int, k: int,
+) -> pa.Table:  # fmt: skip
+    """Phase 2: NOTE_SCHEMA, sorted by study_id.
+
+    records: NOTE_INPUTS of phase 1; filtered: FILTERED_SCHEMA of the same studies; index: over `passages`
+    in their order; tokenizer: that of the encoder which will read the note; cap: most tokens kept; k:
+    passages per record. Raises StudyMismatch when a record has no filtered text.
+    """
+    records, filtered = records.select(NOTE_INPUTS).sort_by("study_id"), filtered.sort_by("study_id")
+    at = pc.index_in(records["study_id"], filtered["study_id"])
+    if at.null_count:
+        raise StudyMismatch(
+            f"{at.null_count} records have no filtered text: rerun mimic/filtered_text for these studies"
+        )
+    texts = filtered.take(at).select(["chief_complaint", "history"]).to_pylist()
+    found = retrieve(
+        index, embed, [query_text(text["chief_complaint"], text["history"]) for text in texts], k
+    )
+    rows: list[dict[str, Any]] = []
+    for i, record in enumerate(tqdm(records.to_pylist(), desc="notes", unit="record", disable=None)):
+        chosen = [passages[j] for j in found.ids[i] if j >= 0]
+        note = pseudo_note(record | texts[i])
+        rows.append(
+            {
+                "study_id": record["study_id"],
+                "pseudo_note": note,
+                "enhanced_note": enhanced_note(note, [passage.text for passage in chosen]),
+                "passage_ids": [passage.passage_id for passage in chosen],
+                "passage_scores": found.scores[i][: len(chosen)].tolist(),
+            }
+        )
+    for row, tokens in zip(rows, tokenize(tokenizer, [row["pseudo_note"] for row in rows], cap), strict=True):
+        row |= {"input_ids": tokens.input_ids, "n_tokens": tokens.n_tokens, "truncated": tokens.truncated}
+    return pa.Table.from_pylist(rows, schema=NOTE_SCHEMA)

@@ -1,0 +1,111 @@
+"""A new release is served without a restart; a broken one never replaces a working one."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.ui.fakes import FakeStore, fake_load
+from ui.released import ReleasedModel
+
+
+def released(store: FakeStore, **options: float) -> ReleasedModel:
+    return ReleasedModel(store, "mimic", fake_load, **options)  # type: ignore[arg-type]
+
+
+def test_nothing_released_is_not_an_error() -> None:
+    held = released(FakeStore(None))
+    assert held.refresh() is False
+    assert held.current is None
+    assert held.last_error is None
+
+
+def test_new_version_replaces_the_old_and_the_same_one_is_not_loaded_again() -> None:
+    store = FakeStore("a" * 16)
+    held = released(store)
+    assert held.refresh() is True
+    first = held.current
+    assert held.refresh() is False
+    assert held.current is first
+    store.version = "b" * 16
+    assert held.refresh() is True
+    assert held.current is not None
+    assert held.current.version == held.current.predictor.provenance.model_version == "b" * 16
+
+
+def test_broken_version_keeps_the_old_one_and_is_told_without_paths() -> None:
+    store = FakeStore("a" * 16)
+    held = released(store)
+    held.refresh()
+    store.version = "broken1"
+    assert held.refresh() is False
+    assert held.current is not None and held.current.version == "a" * 16
+    assert held.last_error is not None
+    assert "broken1" in held.last_error
+    assert "/" not in held.last_error
+    store.version = "a" * 16
+    held.refresh()
+    assert held.last_error is None
+
+
+def test_version_that_cannot_answer_its_trial_case_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FakeStore("a" * 16)
+    held = released(store)
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr("tests.ui.fakes.FakePredictor.predict", fails)
+    held.refresh()
+    assert held.current is None
+    assert "RuntimeError" in str(held.last_error)
+
+
+def test_unreachable_store_is_tried_again() -> None:
+    store = FakeStore("a" * 16)
+    store.unreachable = True
+    held = released(store)
+    held.refresh()
+    assert held.current is None
+    assert "/secret" not in str(held.last_error)
+    store.unreachable = False
+    assert held.refresh() is True
+    assert held.last_error is None
+
+
+def test_watching_thread_notices_a_release_and_ends() -> None:
+    store = FakeStore("a" * 16)
+    held = released(store, interval_s=0.02)
+    held.start()
+    try:
+        deadline = time.monotonic() + 5
+        store.version = "c" * 16
+        while time.monotonic() < deadline and (held.current is None or held.current.version != "c" * 16):
+            time.sleep(0.01)
+        assert held.current is not None and held.current.version == "c" * 16
+    finally:
+        held.stop()
+    assert held._thread is not None and not held._thread.is_alive()
+
+
+def test_release_from_a_real_store_is_loaded_and_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mm_assets.mimic import predictor
+    from resources.artifacts import ArtifactStore
+    from tests.mimic.tiny_release import tiny_text, tiny_vision, write_tiny_release
+    from ui.released import load_mimic
+
+    monkeypatch.setattr(predictor, "load_vision", tiny_vision)
+    monkeypatch.setattr(predictor, "load_text", tiny_text)
+    store = ArtifactStore(str(tmp_path / "home"), tmp_path / "scratch")
+    held = ReleasedModel(store, "mimic", load_mimic)
+    assert held.refresh() is False
+    for seed in (0, 1):
+        with store.draft("mimic", "released_model") as draft:
+            write_tiny_release(draft.folder, seed=seed)
+            artifact = draft.publish(upstream={}, synthetic=True, run_id=f"run-{seed}")
+        assert held.refresh() is True
+        assert held.current is not None
+        origin = held.current.predictor.provenance
+        assert (origin.model_version, origin.run_id) == (artifact.version, f"run-{seed}")

@@ -1,0 +1,73 @@
+"""Below the picture: what each modality changed, which passages were read, and where the answer comes from.
+
+Belongs here: HTML of contributions, passages and the provenance footer; all text is escaped.
+"""
+
+from collections.abc import Sequence
+from html import escape
+
+from mm_assets.mimic.case import MODALITY_NAMES, Contribution, Passage, Provenance
+
+
+def contributions_chart(contributions: Sequence[Contribution], label: str) -> str:
+    """One bar per modality: the probability of ``label`` minus what it would be without that modality."""
+    if len(contributions) < 2:
+        return '<p class="mm-hint">Only one modality was given, so there is nothing to compare.</p>'
+    largest = max(0.05, *(abs(part.change[label]) for part in contributions))
+    rows = "".join(_part(part, label, largest) for part in contributions)
+    return (
+        f'<p class="mm-hint">Change in the probability of <strong>{escape(label)}</strong> that each part brought, '
+        f'found by leaving it out.</p><div class="mm-parts">{rows}</div>'
+    )
+
+
+def _part(part: Contribution, label: str, largest: float) -> str:
+    change = part.change[label]
+    width = 50 * abs(change) / largest
+    left = 50.0 if change >= 0 else 50 - width
+    colour = "var(--mm-for)" if change >= 0 else "var(--mm-against)"
+    return (
+        f"<span>{escape(MODALITY_NAMES[part.modality])}</span>"
+        f'<span class="number">{_points(change)}</span>'
+        f'<span class="track" aria-hidden="true"><i style="left:{left:.1f}%;width:{width:.1f}%;background:{colour}"></i>'
+        '<i class="zero"></i></span>'
+    )
+
+
+def _points(change: float) -> str:
+    return f"{'+' if change >= 0 else '−'}{abs(change) * 100:.1f} points"
+
+
+def passages_list(passages: Sequence[Passage]) -> str:
+    """The retrieved texts with their citations, best first."""
+    if not passages:
+        return (
+            '<p class="mm-hint">Nothing was retrieved: there was no complaint or history to search with.</p>'
+        )
+    items = "".join(
+        f"<li>{escape(passage.text)}<small>{escape(passage.citation)} · passage {escape(passage.id)} · similarity "
+        f"{passage.score:.2f}</small></li>"
+        for passage in passages
+    )
+    return f'<ol class="mm-passages">{items}</ol>'
+
+
+def provenance_footer(provenance: Provenance, interval: str) -> str:
+    """Model, run, data and measured quality under every answer."""
+    auroc = "not measured"
+    if provenance.test_auroc is not None:
+        auroc = f"{provenance.test_auroc:.3f}"
+        if provenance.test_auroc_low is not None and provenance.test_auroc_high is not None:
+            auroc += f" (95 % interval {provenance.test_auroc_low:.3f} – {provenance.test_auroc_high:.3f})"
+    facts = {
+        "Model version": provenance.model_version,
+        "Run": provenance.run_id or "unknown",
+        "Data version": provenance.data_version,
+        "Macro AUROC, test split": auroc,
+        "Intervals shown": interval,
+        "Trained on": "synthetic data" if provenance.synthetic else "patient data",
+    }
+    pairs = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items()
+    )
+    return f'<footer class="mm-provenance"><dl>{pairs}</dl><p>{escape(provenance.disclaimer)}</p></footer>'

@@ -1,0 +1,333 @@
+"""The tab *Chest X-ray*: a case goes in, an answer comes out with its reasons and its origin.
+
+Belongs here: inputs, events and the order of the results: notices, findings, heat-map, contributions, passages,
+provenance. Does not belong here: HTML of each part (`components`), answers (`mm_assets.mimic`).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from mm_assets.mimic.case import MODALITY_NAMES, ChestCase, Explanation, Modality, Prediction
+from mm_assets.records.images import stored_image
+from ui.pages.components import film, findings, notices, reasons
+from ui.pages.components.errors import safely, toast
+from ui.released import ReleasedModel
+from ui.routes.mimic import NOT_RELEASED
+
+EXAMPLES_SHOWN = 6
+LOOK_EVERY_S = 5
+FORGET_AFTER_S = 3600
+PREVIEW_PX = 518
+UNKNOWN = "unknown"
+NUMBERS = {
+    "age": "Age, years",
+    "heartrate": "Heart rate, /min",
+    "resprate": "Resp. rate, /min",
+    "sbp": "Systolic, mmHg",
+    "dbp": "Diastolic, mmHg",
+    "o2sat": "SpO₂, %",
+    "temperature": "Temp., °F or °C",
+    "pain": "Pain, 0 to 10",
+    "acuity": "Acuity, ESI 1 to 5",
+    "minutes_since_arrival": "Min. since arrival",
+}
+CHOICES = ("view", "sex", "arrived_by_ambulance")
+MODEL = "model"  # one queue for everything that runs the model
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is on the screen: kept so that another label or a left-out modality needs no new upload."""
+
+    case: ChestCase
+    prediction: Prediction
+    explanation: Explanation | None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The right-hand column, from top to bottom."""
+
+    empty: gr.HTML
+    panel: gr.Column
+    notices: gr.HTML
+    findings: gr.HTML
+    label: gr.Dropdown
+    opacity: gr.Slider
+    heat: gr.HTML
+    parts: gr.HTML
+    leave_out: gr.CheckboxGroup
+    passages: gr.HTML
+    provenance: gr.HTML
+
+    @property
+    def drawn(self) -> list[gr.HTML]:
+        """What `_drawn` fills, in its order."""
+        return [self.notices, self.findings, self.heat, self.parts, self.passages, self.provenance]
+
+
+def page(blocks: gr.Blocks, released: ReleasedModel) -> None:
+    """Build the tab inside the current Blocks context."""
+    shown_state = gr.State("")
+    film_bytes = gr.State(None, time_to_live=FORGET_AFTER_S)
+    reading = gr.State(None, time_to_live=FORGET_AFTER_S)
+
+    banner = gr.HTML(notices.looking(), elem_id="chest-banner")
+    examples = _example_buttons()
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=4, min_width=320):
+            upload, preview, fields = _inputs()
+            with gr.Row():
+                clear = gr.Button("Clear", elem_id="chest-clear", scale=1, min_width=100)
+                read = gr.Button("Read", variant="primary", elem_id="chest-read", scale=3, min_width=160)
+        with gr.Column(scale=6, min_width=360):
+            shown = _outputs()
+
+    form = list(fields.values())
+    answer = [reading, *shown.drawn]
+    whole_answer = [*answer, shown.label, shown.leave_out, shown.panel, shown.empty]
+
+    @safely
+    def on_upload(data: bytes | None) -> tuple[bytes | None, str]:
+        return data, _preview(data)
+
+    @safely
+    def on_read(film_data: bytes | None, opacity: float, *values: Any) -> list[Any]:
+        case = _case(film_data, dict(zip(fields, values)))
+        kept = _read(released, case, ())
+        findings_now = kept.prediction.findings
+        strongest = max(findings_now, key=lambda finding: (finding.positive, finding.probability)).label
+        return [
+            kept,
+            *_drawn(kept, (), strongest, opacity),
+            gr.update(choices=[finding.label for finding in findings_now], value=strongest),
+            gr.update(
+                choices=[(MODALITY_NAMES[name].capitalize(), name) for name in case.modalities()], value=[]
+            ),
+            gr.update(visible=True),
+            gr.update(visible=False),
+        ]
+
+    @safely
+    def on_leave_out(kept: Reading | None, left_out: list[Modality], label: str, opacity: float) -> list[Any]:
+        if kept is None:
+            return [gr.skip()] * len(answer)
+        again = _read(released, kept.case, left_out)
+        return [again, *_drawn(again, left_out, label, opacity)]
+
+    @safely
+    def on_label(
+        kept: Reading | None, left_out: list[Modality], label: str, opacity: float
+    ) -> tuple[Any, Any]:
+        if kept is None:
+            return gr.skip(), gr.skip()
+        parts = reasons.contributions_chart(kept.prediction.contributions, label)
+        return _heat(kept, left_out, label, opacity), parts
+
+    @safely
+    def on_example(number: int) -> list[Any]:
+        release = released.current
+        if release is None or number >= len(release.predictor.examples):
+            raise toast(NOT_RELEASED)
+        case = release.predictor.examples[number].case
+        return [case.image, _preview(case.image), None, *(_field_value(case, name) for name in fields)]
+
+    def on_look(shown_before: str) -> list[Any]:
+        release = released.current
+        # The error is part of what is shown: a broken release must appear although the version stays.
+        now = f"{release.version if release else 'nothing'} {released.last_error or ''}"
+        if now == shown_before:
+            return [gr.skip()] * (2 + EXAMPLES_SHOWN)
+        provenance = release.predictor.provenance if release else None
+        titles = [example.title for example in release.predictor.examples] if release else []
+        buttons = [
+            gr.update(value=titles[i], visible=True) if i < len(titles) else gr.update(visible=False)
+            for i in range(EXAMPLES_SHOWN)
+        ]
+        return [now, notices.banner(provenance, released.last_error), *buttons]
+
+    def no_answer() -> list[Any]:
+        """An answer never stays beside a case that it does not belong to."""
+        return [
+            None,
+            *[""] * len(shown.drawn),
+            gr.skip(),
+            gr.skip(),
+            gr.update(visible=False),
+            gr.update(visible=True),
+        ]
+
+    def no_film() -> list[Any]:
+        return [None, "", *no_answer()]
+
+    def on_clear() -> list[Any]:
+        return [None, "", None, *(_field_value(ChestCase(), name) for name in fields), *no_answer()]
+
+    model: dict[str, Any] = {"concurrency_id": MODEL, "concurrency_limit": 1, "api_visibility": "private"}
+    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    private: dict[str, Any] = {"api_visibility": "private"}
+    read_inputs = [film_bytes, shown.opacity, *form]
+    case_inputs = [film_bytes, preview, upload, *form]
+    explained = [reading, shown.leave_out, shown.label, shown.opacity]
+
+    upload.upload(no_film, None, [film_bytes, preview, *whole_answer], **quick).success(
+        on_upload, upload, [film_bytes, preview], **private
+    ).failure(lambda: None, None, upload, **quick)
+    upload.clear(no_film, None, [film_bytes, preview, *whole_answer], **quick)
+    read.click(on_read, read_inputs, whole_answer, **model).failure(no_answer, None, whole_answer, **quick)
+    for number, button in enumerate(examples):
+        button.click(partial(on_example, number), None, case_inputs, **private).success(
+            on_read, read_inputs, whole_answer, **model
+        ).failure(no_answer, None, whole_answer, **quick)
+    clear.click(on_clear, None, [*case_inputs, *whole_answer], **quick)
+    shown.leave_out.input(on_leave_out, explained, answer, **model)
+    shown.label.input(on_label, explained, [shown.heat, shown.parts], **private)
+    shown.opacity.input(None, shown.opacity, None, js=film.FADE_JS, **private)
+    looked = [shown_state, banner, *examples]
+    blocks.load(on_look, shown_state, looked, **quick)
+    gr.Timer(LOOK_EVERY_S).tick(on_look, shown_state, looked, **quick)
+
+
+def _example_buttons() -> list[gr.Button]:
+    gr.HTML('<h2 class="mm-section">Example cases</h2>')
+    with gr.Row(elem_id="chest-examples"):
+        return [
+            gr.Button("Example", visible=False, size="md", min_width=220, elem_id=f"chest-example-{i}")
+            for i in range(EXAMPLES_SHOWN)
+        ]
+
+
+def _inputs() -> tuple[gr.File, gr.HTML, dict[str, gr.components.Component]]:
+    """Upload, preview, and the fields by the names of `ChestCase`."""
+    unknown = ("unknown", UNKNOWN)
+    fields: dict[str, gr.components.Component] = {}
+    gr.HTML('<h2 class="mm-section">Film</h2>')
+    # No file_types: films often come without an extension, and the bytes decide.
+    upload = gr.File(
+        label="Frontal chest film: JPEG, PNG or DICOM, 8 or 16 bit",
+        type="binary",
+        height=150,
+        elem_id="chest-upload",
+    )
+    preview = gr.HTML("", elem_id="chest-preview")
+    fields["view"] = gr.Radio(["PA", "AP", unknown], value=UNKNOWN, label="Projection", elem_id="chest-view")
+    gr.HTML('<h2 class="mm-section">Note at arrival</h2>')
+    fields["complaint"] = gr.Textbox(
+        label="Chief complaint",
+        placeholder="shortness of breath, cough",
+        max_length=500,
+        elem_id="chest-complaint",
+    )
+    fields["history"] = gr.Textbox(
+        label="Medicines and history", lines=2, max_lines=8, max_length=5000, elem_id="chest-history"
+    )
+    gr.HTML(
+        '<h2 class="mm-section">Patient and vital signs</h2><p class="mm-hint">Leave empty what is not known.</p>'
+    )
+    with gr.Row():
+        fields["sex"] = gr.Radio(
+            [("female", "F"), ("male", "M"), unknown],
+            value=UNKNOWN,
+            label="Sex",
+            min_width=260,
+            elem_id="chest-sex",
+        )
+        fields["arrived_by_ambulance"] = gr.Radio(
+            ["yes", "no", unknown],
+            value=UNKNOWN,
+            label="Came by ambulance",
+            min_width=220,
+            elem_id="chest-ambulance",
+        )
+    # Text, not gr.Number: that one shows 0 for "not given", and the mouse wheel changes it unseen.
+    with gr.Row(elem_id="chest-numbers"):
+        for name, label in NUMBERS.items():
+            fields[name] = gr.Textbox(
+                label=label,
+                max_lines=1,
+                max_length=12,
+                min_width=120,
+                elem_id=f"chest-{name.replace('_', '-')}",
+            )
+    return upload, preview, fields
+
+
+def _outputs() -> Outputs:
+    empty = gr.HTML(notices.waiting(), elem_id="chest-empty")
+    with gr.Column(visible=False, elem_id="chest-answer") as panel:
+        warned = gr.HTML(elem_id="chest-notices")
+        gr.HTML('<h2 class="mm-section">Findings</h2>')
+        table = gr.HTML(elem_id="chest-findings")
+        gr.HTML('<h2 class="mm-section">Why</h2>')
+        with gr.Row():
+            label = gr.Dropdown([], label="Label to explain", min_width=260, elem_id="chest-label")
+            opacity = gr.Slider(
+                0, 100, value=55, step=5, label="Opacity of the heat-map, %", min_width=260, buttons=[],
+                elem_id="chest-opacity",
+            )  # fmt: skip
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=3, min_width=300):
+                heat = gr.HTML(elem_id="chest-heat")
+            with gr.Column(scale=2, min_width=260):
+                parts = gr.HTML(elem_id="chest-parts")
+                leave_out = gr.CheckboxGroup([], label="Leave out and read again", elem_id="chest-leave-out")
+        gr.HTML('<h2 class="mm-section">Retrieved passages</h2>')
+        passages = gr.HTML(elem_id="chest-passages")
+        provenance = gr.HTML(elem_id="chest-provenance")
+    return Outputs(empty, panel, warned, table, label, opacity, heat, parts, leave_out, passages, provenance)
+
+
+def _case(film_data: bytes | None, values: dict[str, Any]) -> ChestCase:
+    """The form as a case. Raises pydantic's ValidationError."""
+    given: dict[str, Any] = {}
+    for name, value in values.items():
+        text = str(value or "").strip()
+        if text and not (name in CHOICES and text == UNKNOWN):
+            # A decimal comma is common where Celsius is.
+            given[name] = text.replace(",", ".") if name in NUMBERS else text
+    return ChestCase(image=film_data, **given)
+
+
+def _field_value(case: ChestCase, name: str) -> str:
+    """What the form shows for a field of a case."""
+    value = getattr(case, name)
+    if name in CHOICES:
+        return {None: UNKNOWN, True: "yes", False: "no"}.get(value, value)
+    return "" if value is None else f"{value:g}" if name in NUMBERS else value
+
+
+def _preview(film_data: bytes | None) -> str:
+    if film_data is None:
+        return ""
+    stored = stored_image(film_data, PREVIEW_PX)
+    return film.preview(stored.jpeg, stored.width, stored.height, "squash")
+
+
+def _read(released: ReleasedModel, case: ChestCase, left_out: Collection[Modality]) -> Reading:
+    release = released.current
+    if release is None:
+        raise toast(NOT_RELEASED, "No model yet")
+    prediction = release.predictor.predict(case, left_out)
+    return Reading(case, prediction, release.predictor.explain(case, left_out))
+
+
+def _drawn(kept: Reading, left_out: Collection[Modality], label: str, opacity: float) -> list[str]:
+    answer = kept.prediction
+    return [
+        notices.notices(answer.warnings),
+        findings.findings_table(answer.findings, answer.interval),
+        _heat(kept, left_out, label, opacity),
+        reasons.contributions_chart(answer.contributions, label),
+        reasons.passages_list(answer.passages),
+        reasons.provenance_footer(answer.provenance, answer.interval),
+    ]
+
+
+def _heat(kept: Reading, left_out: Collection[Modality], label: str, opacity: float) -> str:
+    if kept.explanation is None or "image" in left_out:
+        return film.no_film()
+    return film.heat_map(kept.explanation, label, opacity)

@@ -1,0 +1,103 @@
+"""The released model of a wing, kept up to date while the server runs.
+
+Belongs here: noticing a new release, loading it beside the one in use, trying it once, swapping one reference.
+Does not belong here: what a model answers (the wing's predictor) or how a release is published (the artifacts).
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mm_assets.mimic.case import ChestCase, Predictor
+from resources.artifacts import Artifact, ArtifactMissing, ArtifactStore
+
+log = logging.getLogger(__name__)
+
+Load = Callable[[Path, Artifact], Predictor]
+
+# For a release without examples.
+TRIAL_CASE = ChestCase(complaint="cough", age=60, heartrate=90)
+
+
+def load_mimic(folder: Path, artifact: Artifact) -> Predictor:
+    """The predictor of a released `mimic` model, from the local folder of its artifact."""
+    from mm_assets.mimic.predictor import MimicPredictor
+
+    return MimicPredictor.load(folder, version=artifact.version, run_id=artifact.run_id)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A model that has answered its trial case."""
+
+    version: str
+    predictor: Predictor
+
+
+class ReleasedModel:
+    """Holds the newest working release of a wing.
+
+    Readers take `current` once per request and keep that object: a swap is one assignment and needs no lock.
+    A version that fails to load or to answer leaves the one before in place and is told in `last_error`; it is
+    tried again only when another version is published.
+    """
+
+    def __init__(self, store: ArtifactStore, wing: str, load: Load, *, interval_s: float = 1.0) -> None:
+        self.wing = wing
+        self.current: Release | None = None
+        self.last_error: str | None = None
+        self._store, self._load, self._interval_s = store, load, interval_s
+        self._failed_version: str | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def refresh(self) -> bool:
+        """Look once; True when another version is now in use. Never raises."""
+        try:
+            artifact = self._store.current(self.wing, "released_model")
+            version = artifact.version
+            if version == self._failed_version:
+                return False
+            if self.current is not None and version == self.current.version:
+                self.last_error = None
+                return False
+            folder = self._store.local_folder(artifact)
+        except ArtifactMissing:
+            return False
+        except Exception:
+            # An unreachable store is not a broken model: keep serving and look again.
+            log.warning("cannot look for a release of %s", self.wing, exc_info=True)
+            self.last_error = "The artifact store could not be read; see the server log."
+            return False
+        try:
+            predictor = self._load(folder, artifact)
+            predictor.predict(predictor.examples[0].case if predictor.examples else TRIAL_CASE)
+        except Exception as error:
+            log.exception("release %s of %s is not usable", version, self.wing)
+            self._failed_version = version
+            # The class says enough to look it up in the log; the message may hold paths.
+            self.last_error = (
+                f"Version {version} could not be used ({type(error).__name__}); see the server log."
+            )
+            return False
+        self.current, self.last_error, self._failed_version = Release(version, predictor), None, None
+        log.info("serving %s version %s", self.wing, version)
+        return True
+
+    def start(self) -> None:
+        """Watch in a daemon thread until `stop`."""
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._watch, name=f"released-{self.wing}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            self.refresh()
+            self._stop.wait(self._interval_s)

@@ -1,0 +1,63 @@
+"""What is published and how it was judged, as plain values for `mm status`.
+
+Belongs here: reading current artifacts and the latest check results. Does not belong here: printing.
+"""
+
+from typing import Any
+
+import dagster as dg
+from dagster import AssetCheckSeverity
+
+from mm_assets.definitions import build_defs
+from resources.artifacts import ArtifactMissing, ArtifactStore
+
+
+def status(store: ArtifactStore, instance: dg.DagsterInstance) -> dict[str, Any]:
+    """`{"wings": {W: {"assets": {A: {version, materialized_at, synthetic, checks, metrics}}}}}`.
+
+    `checks` counts the latest result of each check; an asset that was never published has nulls.
+    """
+    graph = build_defs().resolve_asset_graph()
+    wings: dict[str, Any] = {}
+    for key in sorted(graph.materializable_asset_keys):
+        wing, asset = key.path
+        entry = published(store, wing, asset)
+        entry["checks"] = check_counts(instance, [c for c in graph.asset_check_keys if c.asset_key == key])
+        wings.setdefault(wing, {"assets": {}})["assets"][asset] = entry
+    return {"wings": wings}
+
+
+def published(store: ArtifactStore, wing: str, asset: str) -> dict[str, Any]:
+    """Version, time, synthetic flag and metrics of what is current; nulls when nothing is."""
+    try:
+        version = store.version(wing, asset)
+    except ArtifactMissing:
+        return {"version": None, "materialized_at": None, "synthetic": None, "metrics": {}}
+    parts = store.partitions(wing, asset)
+    artifacts = list(parts.values()) or [store.current(wing, asset)]
+    entry: dict[str, Any] = {
+        "version": version,
+        "materialized_at": max(artifact.created_at for artifact in artifacts),
+        "synthetic": any(artifact.synthetic for artifact in artifacts),
+        "metrics": {} if parts else dict(artifacts[0].metrics),
+    }
+    if parts:
+        entry["partitions"] = sorted(parts)
+    return entry
+
+
+def check_counts(instance: dg.DagsterInstance, keys: list[dg.AssetCheckKey]) -> dict[str, int]:
+    """How many checks last passed, failed with severity ERROR, or failed with WARN; and how many never ran."""
+    counts = {"passed": 0, "failed": 0, "warned": 0}
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys) if keys else {}
+    for record in latest.values():
+        evaluation = record.evaluation
+        if evaluation is None:
+            continue
+        if evaluation.passed:
+            counts["passed"] += 1
+        elif evaluation.severity == AssetCheckSeverity.ERROR:
+            counts["failed"] += 1
+        else:
+            counts["warned"] += 1
+    return counts
