@@ -36,7 +36,8 @@ from mm_assets.records.token_shards import write_shard
 from resources.hub import ENCODERS
 
 GATE = 20.0  # full configuration: stored over encoded, records a second
-NOTE_TOKENS, PASSAGES, BATCH = 96, 3, 8
+# 134 is the length of a real note in the original design, before its padding to 8,192.
+NOTE_TOKENS, PASSAGES, BATCH = 134, 3, 16
 Step = Callable[[np.ndarray], None]
 
 

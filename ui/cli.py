@@ -9,8 +9,8 @@ Exit codes: 0 done; 1 a run or a blocking check failed; 2 the request cannot be 
 import json
 import sys
 import time
+import warnings
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -190,7 +190,7 @@ def synth_mimic(
     scale: Annotated[float, typer.Option(min=0.05, max=1.0, help="Film size; 1 is 2544x3056 px.")] = 0.25,
 ) -> None:
     """A tree in the published layout of MIMIC-CXR-JPG, MIMIC-IV-ED and MIMIC-IV. All of it is synthetic."""
-    from ui.synthesis import write_synthetic_mimic
+    from ui.verifying import write_synthetic_mimic
 
     for line in write_synthetic_mimic(to, patients=patients, seed=seed, scale=scale):
         typer.echo(line)
@@ -225,7 +225,7 @@ def predict_mimic(
     }  # fmt: skip
     prediction = predict_chest(load_settings(), image, fields)
     if as_json:
-        print_json(prediction)
+        print_json(prediction.model_dump())
     else:
         print_prediction(prediction)
 
@@ -235,13 +235,15 @@ def wings() -> list[str]:
     return ["mimic"]
 
 
-def print_json(value: Any) -> None:
-    """JSON on stdout; dataclasses become objects."""
-    print(json.dumps(value if isinstance(value, dict | list) else asdict(value), indent=2, default=str))
+def print_json(value: dict[str, Any]) -> None:
+    """JSON on stdout."""
+    print(json.dumps(value, indent=2, default=str))
 
 
 def main() -> None:
     """Entry point of the `mm` script."""
+    # One known beta parameter (single-run backfills of p10..p19); every other warning still shows.
+    warnings.filterwarnings("ignore", message=r".*`backfill_policy`.*beta.*")
     app(prog_name="mm")
 
 

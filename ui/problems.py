@@ -56,7 +56,7 @@ class ProblemError(Exception):
 def problem(
     request_id: str, status: int, code: str, detail: str, errors: Sequence[dict[str, str]] = ()
 ) -> JSONResponse:
-    """An ``application/problem+json`` answer; ``code`` is stable and for programs, ``detail`` is for people."""
+    """An ``application/problem+json`` answer; ``code`` is stable, ``detail`` is for people."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": _TITLES.get(status, "Error"),
@@ -71,7 +71,7 @@ def problem(
 
 
 def problem_of(error: Exception) -> tuple[int, str, str]:
-    """Status, code and a sentence without paths for an exception; an unexpected one tells nothing of itself."""
+    """Status, code and a sentence without paths; an unexpected exception tells nothing of itself."""
     match error:
         case ProblemError():
             return error.status, error.code, error.detail
@@ -123,14 +123,16 @@ def install(app: FastAPI, headers: Callable[[], dict[str, str]]) -> None:
         app.add_exception_handler(kind, expected)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
-    # The last one added is the outermost. The limit is not FastAPI's own `max_body_size`, which stands outside of
-    # all of these: its refusals would be plain text without a request id.
+    # The last one added is the outermost. The limit is not FastAPI's own `max_body_size`, which stands
+    # outside of all of these: its refusals would be plain text without a request id.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
     app.add_middleware(_EveryAnswer, headers=headers)
 
 
 class _EveryAnswer:
-    """Request id, provenance and safety headers on every answer, also where a body is too large or a route fails."""
+    """Request id, provenance and safety headers on every answer, also where a body is too large or a route
+    fails.
+    """
 
     def __init__(self, app: ASGIApp, headers: Callable[[], dict[str, str]]) -> None:
         self.app, self.headers = app, headers

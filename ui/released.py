@@ -1,7 +1,9 @@
 """The released model of a wing, kept up to date while the server runs.
 
-Belongs here: noticing a new release, loading it beside the one in use, trying it once, swapping one reference.
-Does not belong here: what a model answers (the wing's predictor) or how a release is published (the artifacts).
+Belongs here: noticing a new release, loading it beside the one in use, trying it once, swapping one
+reference.
+Does not belong here: what a model answers (the wing's predictor) or how a release is published (the
+artifacts).
 """
 
 import logging
@@ -40,8 +42,8 @@ class ReleasedModel:
     """Holds the newest working release of a wing.
 
     Readers take `current` once per request and keep that object: a swap is one assignment and needs no lock.
-    A version that fails to load or to answer leaves the one before in place and is told in `last_error`; it is
-    tried again only when another version is published.
+    A version that fails to load or to answer leaves the one before in place and is told in `last_error`; it
+    is tried again only when another version is published.
     """
 
     def __init__(self, store: ArtifactStore, wing: str, load: Load, *, interval_s: float = 1.0) -> None:

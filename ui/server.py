@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 API_VERSION = "1"
 # A lung field in two strokes; served to browsers that ask for an icon.
 FAVICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#0f3d4c"/>'
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
+    '<rect width="32" height="32" rx="6" fill="#0f3d4c"/>'
     '<path d="M14 7v18c-5 2-9 0-9-5 0-6 4-12 9-13zM18 7v18c5 2 9 0 9-5 0-6-4-12-9-13z" fill="#e8f4f6"/></svg>'
 )
 
@@ -41,8 +42,8 @@ class PortInUse(MendableError):
 def create_app(settings: Settings) -> FastAPI:
     """The whole application, serving what is released under ``settings.home``."""
     store = ArtifactStore(settings.home, settings.scratch)
-    # Uploads are patients' films: they stay in our own scratch and are removed after an hour (`ui.pages.demo`).
-    # Gradio reads these when it is imported.
+    # Uploads are patients' films: they stay in our own scratch and are removed after an hour
+    # (`ui.pages.demo`). Gradio reads these when it is imported.
     os.environ.setdefault("GRADIO_TEMP_DIR", str(settings.scratch / "uploads"))
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     return assemble({"mimic": ReleasedModel(store, "mimic", load_mimic)})

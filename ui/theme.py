@@ -17,7 +17,8 @@ def theme() -> Any:
     return gr.themes.Base(
         primary_hue=gr.themes.colors.cyan,
         neutral_hue=gr.themes.colors.slate,
-        # Gradio's bundled fonts lack basic Latin letters in several weights; a hub font would ask the network.
+        # Gradio's bundled fonts lack basic Latin letters in several weights; a hub font would ask the
+        # network.
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
         radius_size=gr.themes.sizes.radius_md,

@@ -175,8 +175,8 @@ class Explanation:
     """The film as the model read it and, per label, how much each part of it moved the answer.
 
     ``film`` is an 8-bit JPEG of the stored square; ``width`` and ``height`` are those of the original in
-    pixels. ``maps`` is float32 [labels, rows, columns] in log-odds: positive where the part spoke for the label.
-    ``scale`` is one value for all labels of the film, so that colours compare between labels.
+    pixels. ``maps`` is float32 [labels, rows, columns] in log-odds: positive where the part spoke for the
+    label. ``scale`` is one value for all labels of the film, so that colours compare between labels.
     """
 
     film: bytes

@@ -3,9 +3,9 @@
 Belongs here: occlusion of the stored token grid, leave-one-out of modalities, and the colours of a map.
 Does not belong here: encoding a case (`predictor.py`) and drawing on a page.
 
-Occlusion and not gradients: "the answer changes by this much when this part is hidden" holds for what the model
-does, its unit (log-odds) is the same for every label, and hiding all cells of a grid is one forward pass.
-A map shows influence on the model; it does not show where disease is.
+Occlusion and not gradients: "the answer changes by this much when this part is hidden" holds for what the
+model does, its unit (log-odds) is the same for every label, and hiding all cells of a grid is one forward
+pass. A map shows influence on the model; it does not show where disease is.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,8 +30,9 @@ FOR_RGB, AGAINST_RGB = (245, 130, 20), (33, 102, 245)
 def occlusion_maps(forward: Forward, batch: dict[str, "torch.Tensor"], grid: tuple[int, int]) -> np.ndarray:
     """How many log-odds each cell of the film's token grid gives to each label: float32 [L, rows, columns].
 
-    ``batch`` holds one case (image_tokens [1, rows * columns, D]). A cell is hidden by putting the mean token of
-    this film in its place: a neutral piece of the same film, where zeros would be a film the model never saw.
+    ``batch`` holds one case (image_tokens [1, rows * columns, D]). A cell is hidden by putting the mean token
+    of this film in its place: a neutral piece of the same film, where zeros would be a film the model never
+    saw.
     """
     import torch
 
@@ -51,7 +52,9 @@ def occlusion_maps(forward: Forward, batch: dict[str, "torch.Tensor"], grid: tup
 
 
 def scale_of(maps: np.ndarray) -> float:
-    """One colour scale for all labels of a film [L, rows, columns]: the largest influence of any cell, in log-odds."""
+    """One colour scale for all labels of a film [L, rows, columns]: the largest influence of any cell, in
+    log-odds.
+    """
     return float(max(np.abs(maps).max(initial=0.0), SMALLEST_SCALE))
 
 
@@ -60,8 +63,8 @@ def leave_one_out(
 ) -> list[Contribution]:
     """What each modality of the case changed: probabilities [L] of the case minus those without the modality.
 
-    Fields are left out, not tensors: without its vital signs, a case has none in the words of its note either. A
-    modality that is all there is has nothing to be compared with and is not listed.
+    Fields are left out, not tensors: without its vital signs, a case has none in the words of its note
+    either. A modality that is all there is has nothing to be compared with and is not listed.
     """
     present = case.modalities()
     if len(present) < 2:

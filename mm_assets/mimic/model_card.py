@@ -58,7 +58,7 @@ def _intended_use(facts: CardFacts) -> str:
     return (
         f"{notice}**{DISCLAIMER}**\n\n"
         "Research on combining a frontal chest film with what is known in the emergency department before "
-        "the film is read. Not for triage, screening, diagnosis or treatment, nor for other views or children."
+        "the film is read. Not for triage, diagnosis or treatment, nor for other views or children."
     )
 
 

@@ -3,8 +3,9 @@
 Belongs here: a reference fitted on the training films' tokens and the distance of one film to it.
 Does not belong here: what is told to the reader (`predictor.py`).
 
-The distance is that of Mahalanobis with a diagonal covariance over the mean token of a film, per dimension: cheap,
-stored in a few kilobytes, and enough to tell another kind of picture. It does not find every unusual film.
+The distance is that of Mahalanobis with a diagonal covariance over the mean token of a film, per dimension:
+cheap, stored in a few kilobytes, and enough to tell another kind of picture. It does not find every unusual
+film.
 """
 
 from typing import Any
@@ -40,6 +41,8 @@ def fit_reference(train: np.ndarray, validate: np.ndarray, quantile: float = 0.9
 
 
 def distance(reference: FilmReference, films: np.ndarray) -> np.ndarray:
-    """Root mean squared deviation in spreads of films [N, D]: [N], about 1 for a film like the training films."""
+    """Root mean squared deviation in spreads of films [N, D]: [N], about 1 for a film like the training
+    films.
+    """
     standardised = (films - np.asarray(reference.mean)) / np.asarray(reference.spread)
     return np.sqrt(np.mean(standardised**2, axis=1))

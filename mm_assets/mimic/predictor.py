@@ -1,11 +1,12 @@
-"""Answers of a released model: a case goes through the preprocessing of the bundle, the network and its calibration.
+"""Answers of a released model: the bundle's preprocessing, the network and its calibration applied to a case.
 
 Belongs here: loading a released folder, one prediction, its warnings and its provenance.
-Does not belong here: preprocessing (`preprocessing.py`), explanations (`explain.py`), where a release comes from.
+Does not belong here: preprocessing (`preprocessing.py`), explanations (`explain.py`), where a release comes
+from.
 
 A released folder holds the bundle (model.safetensors, model.json, card.md), passages.parquet, index.faiss,
-embeddings.safetensors (``tokens`` float16 [P, D]: each passage as the model reads it), examples.json and the films
-it names. Beside what every bundle has, model.json holds:
+embeddings.safetensors (``tokens`` float16 [P, D]: each passage as the model reads it), examples.json and the
+films it names. Beside what every bundle has, model.json holds:
 
     architecture    fields of MDFNetConfig
     preprocessing   `Preprocessing`
@@ -61,7 +62,8 @@ from mm_assets.mimic.retrieval import Embedder, mean_pool_embedder, read_index
 from mm_assets.records.images import StoredImage
 from resources.hub import ENCODERS, local_folder
 
-# Films kept encoded: a reader looks at one film with several labels and modalities left out. Patients' data, so few.
+# Films kept encoded: a reader looks at one film with several labels and modalities left out. Patients' data,
+# so few.
 FILMS_KEPT = 4
 # Standard deviations of the training data beyond which a measurement is called uncommon.
 UNCOMMON_DEVIATIONS = 4.0
@@ -118,7 +120,10 @@ class MimicPredictor:
 
     @classmethod
     def load(cls, folder: Path, *, version: str, run_id: str | None) -> "MimicPredictor":
-        """Read a released folder. Raises BundleIncomplete, or EncoderUnavailable when weights cannot be had."""
+        """Read a released folder.
+
+        Raises BundleIncomplete, and EncoderUnavailable when an encoder's weights cannot be had.
+        """
         bundle = load_bundle(folder)
         spec = bundle.spec
         for key in ("calibration", "out_of_domain"):
@@ -247,8 +252,8 @@ class MimicPredictor:
         far = float(distance(self._reference, pooled)[0])
         if far > self._reference.threshold:
             message = (
-                f"Its distance to the training films is {far:.1f}; {self._reference.quantile:.0%} of held-out films lie "
-                f"below {self._reference.threshold:.1f}. The probabilities may mean nothing."
+                f"Its distance to the training films is {far:.1f}; {self._reference.quantile:.0%} of held-out "
+                f"films lie below {self._reference.threshold:.1f}. The probabilities may mean nothing."
             )
             warnings.append(CaseWarning(code="out_of_domain", message=message))
         return warnings
@@ -273,7 +278,8 @@ class MimicPredictor:
             mean, spread = statistics.mean.tolist(), statistics.std.tolist()  # type: ignore[operator]
             for (name, value), middle, width in zip(values.items(), mean, spread, strict=True):
                 if abs(value - middle) > UNCOMMON_DEVIATIONS * width:  # False for NaN
-                    message = f"{_spoken(name)} {value:g} is far from the training data, whose mean is {middle:.0f}."
+                    given = f"{_spoken(name)} {value:g}"
+                    message = f"{given} is far from the training data, whose mean is {middle:.0f}."
                     warnings.append(CaseWarning(code="uncommon_value", message=message))
         if inputs.text.n_redactions:
             message = "Words that may report the result of a film were taken out of the note, as in training."
@@ -305,7 +311,9 @@ def data_version(upstream: dict[str, str]) -> str:
 
 
 def read_examples(folder: Path) -> tuple[ExampleCase, ...]:
-    """``examples.json``: a list of objects with ``title``, ``image`` (file in the folder, or null) and case fields."""
+    """``examples.json``: a list of objects with ``title``, ``image`` (file in the folder, or null) and case
+    fields.
+    """
     listed = folder / "examples.json"
     if not listed.is_file():
         return ()

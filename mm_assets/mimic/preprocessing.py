@@ -1,7 +1,7 @@
-"""From a visit to the tensors of the model: one description, stored in the model's bundle and used when it answers.
+"""From a visit to the model's tensors: one description, stored in the bundle and used when the model answers.
 
-Belongs here: the typed ``preprocessing`` section of ``model.json``, and the batch of a single case made by it with
-the same functions that made the training records (stored film, redaction, note, tokens, passages).
+Belongs here: the typed ``preprocessing`` section of ``model.json``, and the batch of a single case made by it
+with the same functions that made the training records (stored film, redaction, note, tokens, passages).
 Does not belong here: those functions, and the model.
 """
 
@@ -43,7 +43,7 @@ class VisionInput(_Section):
 
 
 class TextInput(_Section):
-    """How a note becomes tokens: cut at ``note_cap`` by the encoder's tokenizer, averaged to ``kept_tokens``."""
+    """How a note becomes tokens: cut at ``note_cap`` by its tokenizer, averaged to ``kept_tokens``."""
 
     encoder: str
     note_cap: int
@@ -130,7 +130,9 @@ def clinical_input(case: ChestCase, features: Sequence[str]) -> ClinicalInput:
 def text_parts(
     case: ChestCase, clinical: Mapping[str, float], retrieval: RetrievalInput, index: Any, embed: Embedder
 ) -> TextParts:
-    """Redact, write the note, retrieve: as phases 1b and 2 do. Passages are searched with pre-image text only."""
+    """Redact, write the note, retrieve: as phases 1b and 2 do. Passages are searched with pre-image text
+    only.
+    """
     complaint, history = redact(" ".join(case.complaint.split())), redact(" ".join(case.history.split()))
     note = pseudo_note(
         {**clinical, "gender": case.sex, "chief_complaint": complaint.text, "history": history.text}
@@ -162,8 +164,8 @@ def batch_of(
 ) -> dict[str, torch.Tensor]:
     """One case in the keys and shapes of `MultimodalData.batch`; what is absent is zeros marked absent.
 
-    image [1, Ti, Di] or None (then zeros of ``image_shape`` (Ti, Di)); note [Tt, Dt]; passages [k, Dt]; clinical
-    [F] with NaN for missing.
+    image [1, Ti, Di] or None (then zeros of ``image_shape`` (Ti, Di)); note [Tt, Dt]; passages [k, Dt];
+    clinical [F] with NaN for missing.
     """
     width = passages.shape[-1]
     has_note = len(note) > 0

@@ -81,7 +81,8 @@ def browser() -> Iterator[object]:
         chromium = playwright.chromium.launch(
             executable_path=str(CHROMIUM),
             args=[
-                "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+                "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                "--disable-background-networking",
                 "--disable-component-update", "--disable-sync",
                 # Any other name is unknown here, so the page must do without the network on every machine.
                 "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
@@ -232,9 +233,10 @@ def test_sixteen_bit_film_is_not_white(visit: Visit, tmp_path: Path) -> None:
     picture = page.locator("#chest-preview img")
     expect(picture).to_be_visible()
     mean = picture.evaluate(
-        """async (img) => { await img.decode(); const c = document.createElement('canvas'); c.width = c.height = 64;
-        const g = c.getContext('2d'); g.drawImage(img, 0, 0, 64, 64);
-        const d = g.getImageData(0, 0, 64, 64).data; let s = 0; for (let i = 0; i < d.length; i += 4) s += d[i];
+        """async (img) => { await img.decode();
+        const c = document.createElement('canvas'); c.width = c.height = 64;
+        const g = c.getContext('2d'); g.drawImage(img, 0, 0, 64, 64); const d = g.getImageData(0, 0, 64,
+        64).data; let s = 0; for (let i = 0; i < d.length; i += 4) s += d[i];
         return s / (64 * 64); }"""
     )
     assert 100 < mean < 156
@@ -248,8 +250,8 @@ def test_narrow_screen_and_dark_theme_have_no_sideways_scroll(visit: Visit) -> N
     expect(page.locator("#chest-provenance")).to_contain_text("Model version")
     visit.shot("6-narrow-dark")
     wider = page.evaluate(
-        "[...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > window.innerWidth + 1"
-        " && e.offsetParent).map((e) => e.tagName + '.' + e.className + '#' + e.id)"
+        "[...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right >"
+        " window.innerWidth + 1 && e.offsetParent).map((e) => e.tagName + '.' + e.className + '#' + e.id)"
     )
     assert wider == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

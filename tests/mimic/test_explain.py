@@ -1,4 +1,6 @@
-"""Explanations follow the model: a cell that matters is shown, one that does not is not, other weights, another map."""
+"""Explanations follow the model: a cell that matters is shown, one that does not is not, other weights,
+another map.
+"""
 
 import numpy as np
 import pytest

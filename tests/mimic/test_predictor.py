@@ -1,4 +1,6 @@
-"""A released folder answers cases: the preprocessing of training, honest warnings, provenance on every answer."""
+"""A released folder answers cases: the preprocessing of training, honest warnings, provenance on every
+answer.
+"""
 
 from pathlib import Path
 
@@ -16,8 +18,8 @@ from tests.mimic.tiny_release import tiny_text, tiny_vision, write_tiny_release
 from tests.ui.fakes import film_bytes
 
 FULL = ChestCase(
-    image=film_bytes(5), complaint="cough with fever", history="furosemide", sex="M", age=70, temperature=98.6,
-    heartrate=88, resprate=18, o2sat=96, sbp=130, dbp=75, pain=2, acuity=3,
+    image=film_bytes(5), complaint="cough with fever", history="furosemide", sex="M", age=70,
+    temperature=98.6, heartrate=88, resprate=18, o2sat=96, sbp=130, dbp=75, pain=2, acuity=3,
 )  # fmt: skip
 
 
@@ -95,7 +97,7 @@ def test_one_modality_alone_is_answered_and_nothing_at_all_is_refused(predictor:
 
 def test_passages_follow_the_complaint_and_carry_their_citation(predictor: MimicPredictor) -> None:
     found = predictor.predict(ChestCase(complaint="Cough with fever.")).passages
-    assert [passage.id for passage in found][0] == "p2"
+    assert found[0].id == "p2"
     assert len(found) == 2
     assert found[0].score >= found[1].score
     assert found[0].citation == "Own words"

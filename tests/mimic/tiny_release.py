@@ -1,6 +1,7 @@
 """A released folder with a tiny untrained model, and encoders of a few parameters to read it with.
 
-Belongs here: what tests of the predictor need instead of a training run. The folder has the layout of a real one.
+Belongs here: what tests of the predictor need instead of a training run. The folder has the layout of a real
+one.
 """
 
 import json
@@ -86,7 +87,9 @@ def tiny_text(*_: Any) -> TextEncoder:
 
 
 def write_tiny_release(folder: Path, *, synthetic: bool = True, seed: int = 0) -> Path:
-    """Write the folder; its films of reference are `film_bytes(0..15)`, its examples number 1 and one without film."""
+    """Write the folder; its films of reference are `film_bytes(0..15)`, its examples number 1 and one without
+    film.
+    """
     from safetensors.torch import save_file
 
     rng = np.random.default_rng(seed)
@@ -132,7 +135,9 @@ def write_tiny_release(folder: Path, *, synthetic: bool = True, seed: int = 0) -
         "calibration": calibration,
         "out_of_domain": fit_reference(pooled[:12], pooled[12:]).model_dump(),
         "metrics": {
-            "released_macro_auroc": 0.8, "released_macro_auroc_ci_low": 0.78, "released_macro_auroc_ci_high": 0.82
+            "released_macro_auroc": 0.8,
+            "released_macro_auroc_ci_low": 0.78,
+            "released_macro_auroc_ci_high": 0.82,
         },
         "upstream": {"mimic/phase3": "feedbeef"},
         "synthetic": synthetic,

@@ -1,7 +1,7 @@
 """The demo page at ``/demo``: one tab per wing.
 
-Belongs here: how the pages are mounted, and the settings that keep them private: no request to other hosts, no
-analytics, no monitoring, no run history, uploads removed.
+Belongs here: how the pages are mounted, and the settings that keep them private: no request to other hosts,
+no analytics, no monitoring, no run history, uploads removed.
 Does not belong here: what a tab shows (one module per wing beside this one).
 """
 
@@ -21,7 +21,9 @@ WAITING_AT_MOST = 32
 
 
 def head() -> str:
-    """Icon and style sheet; given as ``css`` Gradio would rewrite the selectors and lose those for narrow screens."""
+    """Icon and style sheet; given as ``css`` Gradio would rewrite the selectors and lose those for narrow
+    screens.
+    """
     return f'<link rel="icon" href="/favicon.ico"><style>{STYLE_SHEET.read_text(encoding="utf-8")}</style>'
 
 
@@ -34,8 +36,8 @@ def build(chest: ReleasedModel) -> gr.Blocks:
         fill_width=True,
     ) as blocks:
         gr.HTML(
-            '<header class="mm-head"><h1>mm-assets</h1><p>Released models, each answer with the data and the run it '
-            "came from. Everything stays on this machine.</p></header>",
+            '<header class="mm-head"><h1>mm-assets</h1><p>Released models, each answer with the data '
+            "and the run it came from. Everything stays on this machine.</p></header>",
             elem_id="mm-head",
         )
         with gr.Tabs(), gr.Tab("Chest X-ray", id="mimic"):

@@ -1,7 +1,7 @@
 """The tab *Chest X-ray*: a case goes in, an answer comes out with its reasons and its origin.
 
-Belongs here: inputs, events and the order of the results: notices, findings, heat-map, contributions, passages,
-provenance. Does not belong here: HTML of each part (`components`), answers (`mm_assets.mimic`).
+Belongs here: inputs, events and the order of the results: notices, findings, heat-map, contributions,
+passages, provenance. Does not belong here: HTML of each part (`components`), answers (`mm_assets.mimic`).
 """
 
 from collections.abc import Collection
@@ -226,7 +226,8 @@ def _inputs() -> tuple[gr.File, gr.HTML, dict[str, gr.components.Component]]:
         label="Medicines and history", lines=2, max_lines=8, max_length=5000, elem_id="chest-history"
     )
     gr.HTML(
-        '<h2 class="mm-section">Patient and vital signs</h2><p class="mm-hint">Leave empty what is not known.</p>'
+        '<h2 class="mm-section">Patient and vital signs</h2>'
+        '<p class="mm-hint">Leave empty what is not known.</p>'
     )
     with gr.Row():
         fields["sex"] = gr.Radio(

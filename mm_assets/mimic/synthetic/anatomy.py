@@ -1,6 +1,7 @@
 """The healthy chest of a film: body outline, lungs, heart, mediastinum, ribs, diaphragm, clavicles.
 
-Belongs here: geometry and attenuation of a normal frontal film. Does not belong here: disease, devices, grain.
+Belongs here: geometry and attenuation of a normal frontal film.
+Does not belong here: disease, devices, grain.
 
 Coordinates: y runs from 0 (top) to 1 (bottom) of the patient's field, x from -1 to 1 with the patient's left
 on the right of the film. Attenuation is 0 for air outside the body and about 1 for the densest bone.
@@ -34,8 +35,8 @@ class Build:
 class Chest:
     """A film being drawn. Arrays are float32 [rows, columns].
 
-    attenuation grows as things are added; lungs (patient's right, left) are soft masks; edge is 1 at the inner
-    chest wall and smaller inside; dome is the height of the diaphragm at each column of either side.
+    attenuation grows as things are added; lungs (patient's right, left) are soft masks; edge is 1 at the
+    inner chest wall and smaller inside; dome is the height of the diaphragm at each column of either side.
     """
 
     x: np.ndarray
@@ -120,7 +121,8 @@ def strokes(
     draw = ImageDraw.Draw(layer)
     for points, width, strength in sorted(lines, key=lambda line: line[2]):
         pixels = max(1, round(width * min(rows, columns / _ASPECT)))
-        draw.line(to_pixels(points, rows, columns, build), fill=round(255 * strength), width=pixels, joint="curve")
+        course = to_pixels(points, rows, columns, build)
+        draw.line(course, fill=round(255 * strength), width=pixels, joint="curve")
     if blur > 0:
         layer = layer.filter(ImageFilter.GaussianBlur(blur))
     return np.asarray(layer, dtype=np.float32) / 255.0
@@ -180,16 +182,20 @@ def _mediastinum(x: np.ndarray, y: np.ndarray, build: Build) -> np.ndarray:
     return np.maximum(np.maximum(heart, trunk), 0.9 * knob)
 
 
-def _bones(x: np.ndarray, y: np.ndarray, across: np.ndarray, edge: np.ndarray, body: np.ndarray) -> np.ndarray:
+def _bones(
+    x: np.ndarray, y: np.ndarray, across: np.ndarray, edge: np.ndarray, body: np.ndarray
+) -> np.ndarray:
     """Ribs behind and in front, clavicles, vertebrae, humeral heads."""
     cage = step(1.03 - edge, 0.012) * step(across - 0.06, 0.02) * step(0.86 - y, 0.03)
     behind = np.cos((y - 0.17 * across**1.4 + 0.05 * across) * (2 * np.pi / 0.066))
     front = np.cos((y + 0.26 * across - 0.05) * (2 * np.pi / 0.082))
-    bones = cage * (0.065 * step(behind - 0.25, 0.10) + 0.030 * step(front - 0.35, 0.12) * step(across - 0.3, 0.05))
+    bones = 0.065 * cage * step(behind - 0.25, 0.10)
+    bones += 0.030 * cage * step(front - 0.35, 0.12) * step(across - 0.3, 0.05)
     # Clavicles: a band that rises towards the shoulder.
     band = np.abs(y - (0.205 - 0.115 * across + 0.03 * np.sin(across * 6.0)))
     bones += 0.11 * step(0.0135 - band, 0.003) * step(across - 0.07, 0.02) * step(0.72 - across, 0.03)
-    bones += 0.035 * step(0.075 - across, 0.012) * (1.0 + 0.6 * np.cos(y * (2 * np.pi / 0.048))) * step(y - 0.03, 0.02)
+    vertebrae = 1.0 + 0.6 * np.cos(y * (2 * np.pi / 0.048))
+    bones += 0.035 * step(0.075 - across, 0.012) * vertebrae * step(y - 0.03, 0.02)
     bones += 0.10 * step(1.0 - ((across - 0.98) / 0.13) ** 2 - ((y - 0.185) / 0.055) ** 2, 0.12)
     bones += 0.045 * step(1.0 - ((across - 0.80) / 0.12) ** 2 - ((y - 0.34) / 0.13) ** 2, 0.15)
     return bones * body

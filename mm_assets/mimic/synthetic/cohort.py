@@ -1,7 +1,7 @@
 """Who came when: subjects, ED stays, studies and films on one shifted time line, before any table is written.
 
 Belongs here: identifiers, times, demographics, views, and which study belongs to which stay.
-Does not belong here: published headers and missing values (tables), what is wrong with a film (traps), pixels.
+Does not belong here: published headers and missing values (tables), what is wrong with a film (traps).
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,8 @@ _FILM_SIZE_SHARES = {"PA": (0.9, 0.1), "AP": (0.35, 0.30, 0.15)}
 # More common of the 33 race strings of MIMIC-IV-ED, with about their shares.
 RACES: dict[str, float] = {
     "WHITE": 0.53, "BLACK/AFRICAN AMERICAN": 0.17, "OTHER": 0.045, "HISPANIC/LATINO - PUERTO RICAN": 0.035,
-    "WHITE - OTHER EUROPEAN": 0.025, "HISPANIC/LATINO - DOMINICAN": 0.025, "UNKNOWN": 0.02, "ASIAN - CHINESE": 0.02,
+    "WHITE - OTHER EUROPEAN": 0.025, "HISPANIC/LATINO - DOMINICAN": 0.025,
+    "UNKNOWN": 0.02, "ASIAN - CHINESE": 0.02,
     "WHITE - RUSSIAN": 0.02, "BLACK/CAPE VERDEAN": 0.02, "HISPANIC OR LATINO": 0.015, "ASIAN": 0.015,
     "BLACK/AFRICAN": 0.01, "BLACK/CARIBBEAN ISLAND": 0.01, "WHITE - BRAZILIAN": 0.01, "PORTUGUESE": 0.01,
     "HISPANIC/LATINO - GUATEMALAN": 0.01, "ASIAN - SOUTH EAST ASIAN": 0.005, "UNABLE TO OBTAIN": 0.005,
@@ -42,8 +43,9 @@ class Cohort:
     subjects (index subject_id): split, gender, race, birth_year, dod
     stays: stay_id, subject_id, intime, outtime, study (row label of the film that shapes the stay, -1 none),
         hadm_id (Int64), arrival_transport, disposition, celsius (triage temperature in degrees Celsius)
-    studies: study_id, subject_id, split, study_dt, stay_id (the stay it must be linked to, -1 none), spare (set
-        aside for a trap), has_labels, study_time_text and study_date_text (as written when not derived from
+    studies: study_id, subject_id, split, study_dt, stay_id (the stay it must be linked to, -1 none), spare
+        (set aside for a trap), has_labels, study_time_text and study_date_text (as written when not derived
+        from
         study_dt), 14 bool findings
     films: dicom_id, study_id, subject_id, view, rows, columns (full size, pixels), in_split, copies (metadata
         rows), fault (None or what is wrong with the file)
@@ -61,8 +63,8 @@ def draw_cohort(
     """Draw subjects, stays, studies and films.
 
     linked: studies per split that lie inside an ED stay. linked_share: share of all frontal studies that they
-    make up; the others are taken days after a stay, as films of inpatients are. spare: further training patients
-    with one stay and one linked study each, for the traps.
+    make up; the others are taken days after a stay, as films of inpatients are. spare: further training
+    patients with one stay and one linked study each, for the traps.
     """
     parts = [_draw_split(split, n, linked_share, prevalence_floor, rng) for split, n in linked.items() if n]
     parts += [_draw_split("train", spare, 1.0, prevalence_floor, rng, spare=True)] if spare else []
@@ -121,14 +123,16 @@ def _draw_split(
     # 30 days or more apart: nothing overlaps unless a trap says so.
     first_day = pd.Timestamp("2110-01-01") + pd.to_timedelta(rng.integers(0, 32_000, n_patients), unit="D")
     gaps = pd.Series(rng.integers(30, 500, len(stays)) * 1440 * 60 + rng.integers(0, 86_400, len(stays)))
-    stays["intime"] = first_day[stays["patient"]] + pd.to_timedelta(gaps.groupby(stays["patient"]).cumsum(), unit="s")
+    since = pd.to_timedelta(gaps.groupby(stays["patient"]).cumsum(), unit="s")
+    stays["intime"] = first_day[stays["patient"]] + since
     film_after = np.clip(rng.gamma(2.0, 45.0, len(stays)), 12, 320)
     stays["study_dt"] = stays["intime"] + pd.to_timedelta((film_after * 60_000).round(), unit="ms")
     stays["outtime"] = (
         stays["study_dt"] + pd.to_timedelta((rng.gamma(2.0, 130.0, len(stays)) + 45).round() * 60, unit="s")
     ).dt.floor("s")
 
-    linked = stays.loc[stays["study"] != "", ["patient", "study", "study_dt"]].rename(columns={"study": "key"})
+    linked = stays.loc[stays["study"] != "", ["patient", "study", "study_dt"]]
+    linked = linked.rename(columns={"study": "key"})
     linked["stay"] = 0
     n_unlinked = round(n * (1.0 / linked_share - 1.0))
     after = stays.iloc[rng.integers(0, len(stays), n_unlinked)]
@@ -150,9 +154,9 @@ def _draw_split(
 
 
 def _draw_subjects(studies: pd.DataFrame, stays: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    first = studies.sort_values(["subject_id", "study_dt"]).drop_duplicates("subject_id").set_index("subject_id")
-    subjects = pd.DataFrame({"split": studies.drop_duplicates("subject_id").set_index("subject_id")["split"]})
-    first = first.loc[subjects.index]
+    first = studies.sort_values(["subject_id", "study_dt"]).drop_duplicates("subject_id")
+    first = first.set_index("subject_id")
+    subjects = pd.DataFrame({"split": first["split"]})
     n = len(subjects)
     age = 57 + rng.normal(0, 16, n) + sum(shift * first[label] for label, shift in _AGE_SHIFTS.items())
     start = stays.groupby("subject_id")["intime"].min().reindex(subjects.index)
@@ -178,8 +182,8 @@ def _draw_outcomes(stays: pd.DataFrame, studies: pd.DataFrame, rng: np.random.Ge
     stays["arrival_transport"] = np.where(ambulance, "AMBULANCE", other)
     admitted = rng.random(n) < 1 / (1 + np.exp(0.9 - 0.9 * sick))
     sent = rng.choice(
-        ["HOME", "TRANSFER", "LEFT WITHOUT BEING SEEN", "ELOPED", "OTHER", "LEFT AGAINST MEDICAL ADVICE", "EXPIRED"],
-        n, p=[0.906, 0.026, 0.023, 0.021, 0.015, 0.007, 0.002],
+        ["HOME", "TRANSFER", "LEFT WITHOUT BEING SEEN", "ELOPED", "OTHER", "LEFT AGAINST MEDICAL ADVICE",
+         "EXPIRED"], n, p=[0.906, 0.026, 0.023, 0.021, 0.015, 0.007, 0.002],
     )  # fmt: skip
     stays["disposition"] = np.where(admitted, "ADMITTED", sent)
     hadm_id = pd.Series(20_000_000 + rng.choice(9_999_000, n, replace=False), dtype="Int64")

@@ -13,13 +13,15 @@ from mm_assets.mimic.synthetic.medications import HOME_DRUGS, home_drugs
 from mm_assets.mimic.synthetic.prevalence import planted_rates
 
 
-def leakage_corpus(n: int, seed: int, *, leaky_share: float = 0.3, prevalence_floor: float = 0.06) -> pd.DataFrame:
+def leakage_corpus(
+    n: int, seed: int, *, leaky_share: float = 0.3, prevalence_floor: float = 0.06
+) -> pd.DataFrame:
     """`n` synthetic cases, one row each, deterministic in `seed`.
 
     Columns: `study_id` (key, 0..n-1), `complaint_leaky`, `complaint_clean` (the twin: the same words without
-    the planted phrase), `history` (classes of home drugs), `planted_independent` (bool: the phrase was chosen without
-    looking at the findings), `planted_terms` (list of phrases, empty where none), and one int8 column (1/0)
-    per label. `leaky_share` of the cases carry a phrase, half of them planted independently.
+    the planted phrase), `history` (classes of home drugs), `planted_independent` (bool: the phrase was chosen
+    without looking at the findings), `planted_terms` (list of phrases, empty where none), and one int8 column
+    (1/0) per label. `leaky_share` of the cases carry a phrase, half of them planted independently.
     """
     rng = np.random.default_rng([seed, 0xC0])
     findings = draw_findings(np.arange(n), planted_rates(prevalence_floor, "train"), rng)

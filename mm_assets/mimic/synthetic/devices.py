@@ -50,7 +50,8 @@ def _sternal_wires(rng: np.random.Generator) -> list[Line]:
     rings = []
     angle = np.linspace(0, 2 * np.pi, 16)
     for y in np.linspace(0.27, 0.60, 6) + rng.normal(0, 0.004, 6):
-        rings.append((np.stack([0.035 * np.cos(angle) + 0.005, y + 0.011 * np.sin(angle)], axis=1), 0.004, 1.0))
+        ring = np.stack([0.035 * np.cos(angle) + 0.005, y + 0.011 * np.sin(angle)], axis=1)
+        rings.append((ring, 0.004, 1.0))
     return rings
 
 
@@ -64,7 +65,7 @@ def _airway_and_stomach_tubes(rng: np.random.Generator) -> list[Line]:
     shift = rng.normal(0, 0.008)
     airway = np.array([[shift, 0.0], [shift, 0.15], [0.01 + shift, 0.30]])
     stomach = _curve((0.03, 0.0), (0.04, 0.25), (0.05, 0.60), (0.22, 0.84))
-    return [(airway, 0.014, 0.55), (airway + [0.012, 0.0], 0.003, 0.9), (stomach, 0.006, 0.85)]
+    return [(airway, 0.014, 0.55), (airway + np.array([0.012, 0.0]), 0.003, 0.9), (stomach, 0.006, 0.85)]
 
 
 def _electrodes(rng: np.random.Generator) -> list[Line]:

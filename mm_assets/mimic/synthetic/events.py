@@ -1,11 +1,11 @@
 """Tables of charted ED events: vitalsign, medrecon, pyxis and the discharge diagnoses.
 
-Belongs here: when each event is charted relative to the film. Every table holds events from before and after it, and
-those from after it give the label away, as the real ones do.
+Belongs here: when each event is charted relative to the film. Every table holds events from before and after
+it, and those from after it give the label away, as the real ones do.
 Does not belong here: physiology (`vitals.py`), drug lists (`medications.py`).
 
-Every function takes `stays` (stay_id, subject_id, intime, outtime, film_dt: time of the film or NaT) and rows of
-findings in the same order, and returns the published columns, sorted.
+Every function takes `stays` (stay_id, subject_id, intime, outtime, film_dt: time of the film or NaT) and rows
+of findings in the same order, and returns the published columns, sorted.
 """
 
 import numpy as np
@@ -37,7 +37,8 @@ _DIAGNOSES: dict[str, tuple[str, str]] = {
     "Pneumothorax": ("J939", "Pneumothorax, unspecified"),
 }
 _OTHER_DIAGNOSES = (
-    ("I10", "Essential (primary) hypertension"), ("R0789", "Other chest pain"), ("R0600", "Dyspnea, unspecified"),
+    ("I10", "Essential (primary) hypertension"), ("R0789", "Other chest pain"),
+    ("R0600", "Dyspnea, unspecified"),
     ("E119", "Type 2 diabetes mellitus without complications"), ("R109", "Unspecified abdominal pain"),
     ("F10129", "Alcohol abuse with intoxication, unspecified"),
 )  # fmt: skip
@@ -46,7 +47,8 @@ _OTHER_DIAGNOSES = (
 def vitalsign_table(
     stays: pd.DataFrame, arrival: pd.DataFrame, findings: pd.DataFrame, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Vitals every one to four hours, at least one row before and one after the film of a stay that has one."""
+    """Vitals every one to four hours, at least one row before and one after the film of a stay that has
+    one."""
     rows, times = [], []
     for row, stay in enumerate(stays.itertuples(index=False)):
         moments = [stay.intime + pd.Timedelta(minutes=int(rng.integers(3, 25)))]
@@ -62,8 +64,12 @@ def vitalsign_table(
     charttime = pd.Series(times, dtype="datetime64[ns]")
     film_dt = stays["film_dt"].iloc[index].reset_index(drop=True)
     of_row = findings.iloc[index].reset_index(drop=True)
-    true = later_vitals(arrival.iloc[index].reset_index(drop=True), of_row, (charttime > film_dt).to_numpy(), rng)
-    rhythm = np.where(rng.random(len(index)) < 0.04, rng.choice(["Sinus Rhythm", "afib", "NSR"], len(index)), None)
+    true = later_vitals(
+        arrival.iloc[index].reset_index(drop=True), of_row, (charttime > film_dt).to_numpy(), rng
+    )
+    rhythm = np.where(
+        rng.random(len(index)) < 0.04, rng.choice(["Sinus Rhythm", "afib", "NSR"], len(index)), None
+    )
     table = pd.concat(
         [
             stays[["subject_id", "stay_id"]].iloc[index].reset_index(drop=True),
@@ -76,7 +82,8 @@ def vitalsign_table(
 
 
 def medrecon_table(stays: pd.DataFrame, taken: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
-    """Home drugs, one row per drug and therapeutic class; reconciled after the film in about one stay of eight."""
+    """Home drugs, one row per drug and therapeutic class; reconciled after the film in about one stay of
+    eight."""
     rows = []
     for stay, drugs in zip(stays.itertuples(index=False), taken, strict=True):
         film_dt = stay.film_dt if pd.notna(stay.film_dt) else stay.outtime
@@ -100,14 +107,18 @@ def pyxis_table(stays: pd.DataFrame, findings: pd.DataFrame, rng: np.random.Gene
     for stay, present in zip(stays.itertuples(index=False), findings.to_dict("records"), strict=True):
         given: list[tuple[pd.Timestamp, str]] = []
         for _ in range(rng.poisson(1.3)):
-            given.append((stay.intime + (stay.outtime - stay.intime) * rng.random(), str(rng.choice(DRUGS_ANY_TIME))))
+            given.append(
+                (stay.intime + (stay.outtime - stay.intime) * rng.random(), str(rng.choice(DRUGS_ANY_TIME)))
+            )
         if pd.notna(stay.film_dt):
             for label, drugs in DRUGS_AFTER_FILM.items():
                 if present[label] and rng.random() < 0.75:
                     moment = stay.film_dt + (stay.outtime - stay.film_dt) * rng.uniform(0.1, 0.8)
                     given.append((moment, str(rng.choice(drugs))))
         for number, (moment, name) in enumerate(sorted(given), start=1):
-            rows.append((stay.subject_id, stay.stay_id, moment.floor("s"), number, name, 1, drug_codes(name)[0]))
+            rows.append(
+                (stay.subject_id, stay.stay_id, moment.floor("s"), number, name, 1, drug_codes(name)[0])
+            )
     table = pd.DataFrame(rows, columns=list(PYXIS_COLUMNS))
     return table.sort_values(["subject_id", "stay_id", "med_rn"], kind="stable")
 
@@ -115,7 +126,9 @@ def pyxis_table(stays: pd.DataFrame, findings: pd.DataFrame, rng: np.random.Gene
 def diagnosis_table(stays: pd.DataFrame, findings: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Diagnoses, determined after discharge: they repeat the findings."""
     rows = []
-    for stay, present in zip(stays.itertuples(index=False), findings[list(LABELS)].to_dict("records"), strict=True):
+    for stay, present in zip(
+        stays.itertuples(index=False), findings[list(LABELS)].to_dict("records"), strict=True
+    ):
         codes = [code for label, code in _DIAGNOSES.items() if present[label] and rng.random() < 0.8]
         extra = rng.permutation(len(_OTHER_DIAGNOSES))[: rng.integers(0 if codes else 1, 3)]
         codes += [_OTHER_DIAGNOSES[index] for index in extra]

@@ -1,9 +1,11 @@
 """A synthetic frontal chest film, from its description to JPEG bytes.
 
-Belongs here: putting chest, findings, devices and marker together and giving them the look of the published JPEGs
+Belongs here: putting chest, findings, devices and marker together and giving them the look of the published
+JPEGs
 (equalised histogram, one channel, quality 95). Does not belong here: files and folders.
 
-The chest is drawn on a small canvas and enlarged: anatomy is smooth. Lines are drawn on a canvas twice as fine, grain
+The chest is drawn on a small canvas and enlarged: anatomy is smooth. Lines are drawn on a canvas twice as
+fine, grain
 at the final size, which is what fills a full-size file.
 """
 
@@ -90,7 +92,9 @@ def equalize(film: np.ndarray) -> np.ndarray:
     return table.astype(np.float32)[levels]
 
 
-def _draw_findings(chest: anatomy.Chest, seen: Mapping[str, float], rng: np.random.Generator) -> list[findings.Line]:
+def _draw_findings(
+    chest: anatomy.Chest, seen: Mapping[str, float], rng: np.random.Generator
+) -> list[findings.Line]:
     """Draw every finding that shows; returns the lines that need the finer canvas."""
     lines: list[findings.Line] = []
 

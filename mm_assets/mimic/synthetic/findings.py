@@ -1,6 +1,7 @@
 """Disease on the film: how a radiologist would expect each finding to look.
 
-Belongs here: the drawing of findings into a chest. Does not belong here: devices (`devices.py`), how often a finding
+Belongs here: the drawing of findings into a chest. Does not belong here: devices (`devices.py`), how often a
+finding
 shows (`appearance.py`), the size of heart and mediastinum (part of the build in `anatomy.py`).
 
 Every function changes the attenuation of a `Chest` in place and takes a strength `a` of about .45 to 1.6.
@@ -25,7 +26,8 @@ def pleural_effusion(chest: Chest, a: float, rng: np.random.Generator) -> None:
 
 
 def pneumothorax(chest: Chest, a: float, rng: np.random.Generator) -> list[Line]:
-    """Black rim without lung markings at apex and side, bounded by a thin pleural line; the lung sags inwards."""
+    """Black rim without lung markings at apex and side, bounded by a thin pleural line; the lung sags
+    inwards."""
     side = int(rng.integers(0, 2))
     depth = 0.10 + 0.20 * a
     if chest.build.portable and rng.random() < 0.4:

@@ -20,12 +20,14 @@ _PROCESSES: dict[str, dict[str, float]] = {
         "Lung Opacity": 0.15,
     },
     "infection": {"Pneumonia": 0.68, "Consolidation": 0.62, "Lung Opacity": 0.52, "Pleural Effusion": 0.15},
-    "collapse": {"Atelectasis": 0.55, "Pleural Effusion": 0.40, "Lung Opacity": 0.25, "Support Devices": 0.20},
+    "collapse": {"Atelectasis": 0.55, "Pleural Effusion": 0.40, "Lung Opacity": 0.25,
+                 "Support Devices": 0.20},
     "critical illness": {
         "Support Devices": 0.55, "Atelectasis": 0.35, "Pleural Effusion": 0.25, "Consolidation": 0.20,
         "Edema": 0.20, "Enlarged Cardiomediastinum": 0.30, "Pneumothorax": 0.20,
     },
     "injury": {"Fracture": 0.55, "Pneumothorax": 0.45},
+    "frailty": {label: 0.42 for label in DRAWN_LABELS if label not in ("Fracture", "Support Devices")},
     "tumour": {"Lung Lesion": 0.60, "Pleural Other": 0.35, "Pleural Effusion": 0.15, "Lung Opacity": 0.15},
 }  # fmt: skip
 # Share of a study's latent variance that belongs to the patient and so repeats in the next study.
@@ -88,7 +90,9 @@ def observed_labels(
     return frame
 
 
-def second_labeler(observed: pd.DataFrame, rng: np.random.Generator, disagreement: float = 0.02) -> pd.DataFrame:
+def second_labeler(
+    observed: pd.DataFrame, rng: np.random.Generator, disagreement: float = 0.02
+) -> pd.DataFrame:
     """NegBio's values: those of CheXpert, with a small share of mentions read as uncertain."""
     values = observed.to_numpy(copy=True)
     changed = ~np.isnan(values) & (rng.random(values.shape) < disagreement)

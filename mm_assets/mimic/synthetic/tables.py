@@ -2,7 +2,8 @@
 
 Belongs here: how a cohort becomes rows of metadata, labels, split, edstays, triage, patients and admissions.
 Does not belong here: tables of charted events (`events.py`), which rows are wrong on purpose (`traps.py`).
-Every function returns a frame whose columns are those of the published header, in order and sorted as published.
+Every function returns a frame whose columns are those of the published header, in order and sorted as
+published.
 """
 
 import numpy as np
@@ -22,14 +23,21 @@ from mm_assets.mimic.synthetic.vitals import TRIAGE_MISSING, acuity, as_charted,
 # Order of the radiologist's file, which also has another name for Lung Opacity.
 _RADIOLOGIST_ORDER = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Lesion", "Airspace Opacity", "Edema",
-    "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
+    "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other",
+    "Fracture",
     "Support Devices",
 )  # fmt: skip
 _RADIOLOGIST_STUDIES = 687
-_VIEW_MEANINGS = {"PA": "postero-anterior", "AP": "antero-posterior", "LATERAL": "lateral", "LL": "left lateral"}
+_VIEW_MEANINGS = {
+    "PA": "postero-anterior",
+    "AP": "antero-posterior",
+    "LATERAL": "lateral",
+    "LL": "left lateral",
+}
 ADMISSIONS_COLUMNS: tuple[str, ...] = (
     "subject_id", "hadm_id", "admittime", "dischtime", "deathtime", "admission_type", "admit_provider_id",
-    "admission_location", "discharge_location", "insurance", "language", "marital_status", "race", "edregtime",
+    "admission_location", "discharge_location", "insurance", "language", "marital_status", "race",
+    "edregtime",
     "edouttime", "hospital_expire_flag",
 )  # fmt: skip
 
@@ -37,7 +45,8 @@ ADMISSIONS_COLUMNS: tuple[str, ...] = (
 def study_time_text(times: pd.Series, rng: np.random.Generator) -> np.ndarray:
     """StudyTime as published: HHMMSS.fff written as a float, so leading zeros are gone (5.0 is 00:00:05).
 
-    A few values carry the float's rounding error in the last digits, as numbers that went through a spreadsheet do.
+    A few values carry the float's rounding error in the last digits, as numbers that went through a
+    spreadsheet do.
     """
     t = times.dt
     millis = ((t.hour * 10_000 + t.minute * 100 + t.second) * 1000 + t.microsecond // 1000).to_numpy()
@@ -49,8 +58,10 @@ def study_time_text(times: pd.Series, rng: np.random.Generator) -> np.ndarray:
 
 
 def metadata_table(cohort: Cohort, scale: float, rng: np.random.Generator) -> pd.DataFrame:
-    """One row per film (more where `copies` says so), sorted by subject and study; Rows and Columns as stored."""
-    studies = cohort.studies.assign(_time=study_time_text(cohort.studies["study_dt"], rng)).set_index("study_id")
+    """One row per film (more where `copies` says so), sorted by subject, study; Rows, Columns as stored."""
+    studies = cohort.studies.assign(_time=study_time_text(cohort.studies["study_dt"], rng)).set_index(
+        "study_id"
+    )
     films = cohort.films
     of_study = studies.loc[films["study_id"]].reset_index()
     portable = of_study["study_id"].map(films[films["view"] == "AP"].groupby("study_id").size()).fillna(0) > 0
@@ -69,7 +80,9 @@ def metadata_table(cohort: Cohort, scale: float, rng: np.random.Generator) -> pd
             "StudyTime": of_study["study_time_text"].fillna(of_study["_time"]),
             "ProcedureCodeSequence_CodeMeaning": procedure,
             "ViewCodeSequence_CodeMeaning": films["view"].map(_VIEW_MEANINGS).to_numpy(),
-            "PatientOrientationCodeSequence_CodeMeaning": np.where(rng.random(len(films)) < 0.1, None, erect),
+            "PatientOrientationCodeSequence_CodeMeaning": pd.Series(erect).where(
+                rng.random(len(films)) >= 0.1
+            ),
         }
     )[list(CXR_METADATA_COLUMNS)]
     table = table.loc[table.index.repeat(films["copies"].to_numpy())]
@@ -90,15 +103,15 @@ def split_table(cohort: Cohort) -> pd.DataFrame:
 
 
 def label_table(cohort: Cohort, observed: pd.DataFrame) -> pd.DataFrame:
-    """Labeler output per study (chexpert and negbio files); `observed` has a row per row of `cohort.studies`."""
+    """Labeler output per study (chexpert and negbio files); `observed` is aligned with the studies."""
     table = pd.concat([cohort.studies[["subject_id", "study_id"]], observed[list(LABELS)]], axis=1)
     return table[cohort.studies["has_labels"]].sort_values(["subject_id", "study_id"])
 
 
 def radiologist_table(cohort: Cohort) -> pd.DataFrame:
     """Test studies as one radiologist labelled them: the true findings as 1 and 0, at most 687 studies."""
-    studies = cohort.studies[cohort.studies["split"] == "test"].rename(columns={"Lung Opacity": "Airspace Opacity"})
-    studies = studies.sort_values("study_id").head(_RADIOLOGIST_STUDIES)
+    studies = cohort.studies[cohort.studies["split"] == "test"].sort_values("study_id")
+    studies = studies.head(_RADIOLOGIST_STUDIES).rename(columns={"Lung Opacity": "Airspace Opacity"})
     return studies[["study_id", *_RADIOLOGIST_ORDER]].astype("int64")
 
 
@@ -113,7 +126,11 @@ def edstays_table(cohort: Cohort) -> pd.DataFrame:
 
 
 def triage_table(
-    stays: pd.DataFrame, vitals: pd.DataFrame, findings: pd.DataFrame, complaints: list[str], rng: np.random.Generator
+    stays: pd.DataFrame,
+    vitals: pd.DataFrame,
+    findings: pd.DataFrame,
+    complaints: list[str],
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
     """One row per stay; the other arguments have a row per stay in the same order."""
     charted = as_charted(vitals, TRIAGE_MISSING, stays["celsius"].to_numpy(dtype=bool), rng)
@@ -125,7 +142,8 @@ def triage_table(
 
 
 def patients_table(cohort: Cohort, rng: np.random.Generator) -> pd.DataFrame:
-    """MIMIC-IV patients: age at the anchor year, which is a year of the shifted calendar; over 89 becomes 91."""
+    """MIMIC-IV patients: age at the anchor year, which is a year of the shifted calendar; over 89 becomes
+    91."""
     subjects = cohort.subjects
     first_year = cohort.stays.groupby("subject_id")["intime"].min().dt.year.reindex(subjects.index)
     anchor_year = first_year - rng.integers(0, 3, len(subjects))
@@ -157,12 +175,14 @@ def admissions_table(cohort: Cohort, rng: np.random.Generator) -> pd.DataFrame:
             "dischtime": discharge.dt.floor("min"),
             "deathtime": pd.NaT,
             "admission_type": rng.choice(["EW EMER.", "OBSERVATION ADMIT", "EU OBSERVATION", "URGENT"], n),
-            "admit_provider_id": [f"P{number:02d}{letter}" for number, letter in
-                                  zip(rng.integers(10, 100, n), rng.choice(list("ABCDEFGH"), n), strict=True)],
+            "admit_provider_id": [f"P{number}" for number in rng.integers(100, 1000, n)],
             "admission_location": "EMERGENCY ROOM",
-            "discharge_location": rng.choice(["HOME", "HOME HEALTH CARE", "SKILLED NURSING FACILITY", "REHAB"], n),
-            "insurance": rng.choice(["Medicare", "Medicaid", "Private", "Other"], n, p=[0.47, 0.19, 0.28, 0.06]),
-            "language": rng.choice(["English", "Spanish", "Russian", "Portuguese"], n, p=[0.9, 0.05, 0.03, 0.02]),
+            "discharge_location": rng.choice(["HOME", "HOME HEALTH CARE", "SKILLED NURSING FACILITY",
+                                             "REHAB"], n),
+            "insurance": rng.choice(["Medicare", "Medicaid", "Private", "Other"], n, p=[0.47, 0.19, 0.28,
+                                    0.06]),
+            "language": rng.choice(["English", "Spanish", "Russian", "Portuguese"], n, p=[0.9, 0.05, 0.03,
+                                   0.02]),
             "marital_status": rng.choice(["MARRIED", "SINGLE", "WIDOWED", "DIVORCED"], n),
             "race": stays["subject_id"].map(cohort.subjects["race"]),
             "edregtime": stays["intime"],

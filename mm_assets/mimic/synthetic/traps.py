@@ -8,6 +8,7 @@ Each trap takes the spare study set aside for it and changes the cohort's frames
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from mm_assets.mimic.synthetic.cohort import Cohort, new_dicom_id
 
 TRAP_COLUMNS: tuple[str, ...] = ("trap", "subject_id", "study_id", "dicom_id", "expected")
 _Expected = list[tuple[int, str, str]]  # study_id, dicom_id, outcome
+_Trap = Callable[[Cohort, int, np.random.Generator], _Expected]
 
 
 def plant_traps(cohort: Cohort, rng: np.random.Generator) -> pd.DataFrame:
@@ -26,8 +28,8 @@ def plant_traps(cohort: Cohort, rng: np.random.Generator) -> pd.DataFrame:
     rows = []
     spare = cohort.studies.index[cohort.studies["spare"]].to_numpy()
     for row, (name, trap) in zip(spare, [*LINKING_TRAPS, *REJECTED_TRAPS], strict=False):
-        _keep_one_pa_film(cohort, int(cohort.studies.at[row, "study_id"]), rng)
-        subject_id = int(cohort.studies.at[row, "subject_id"])
+        _keep_one_pa_film(cohort, int(_value(cohort.studies, row, "study_id")), rng)
+        subject_id = int(_value(cohort.studies, row, "subject_id"))
         for study_id, dicom_id, expected in trap(cohort, int(row), rng):
             rows.append((name, subject_id, study_id, dicom_id, expected))
     return pd.DataFrame(rows, columns=list(TRAP_COLUMNS))
@@ -45,22 +47,27 @@ def _appended(frame: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
     return pd.concat([frame, added.set_axis([frame.index.max() + 1])])
 
 
+def _value(frame: pd.DataFrame, row: int, column: str) -> Any:
+    return frame.at[row, column]
+
+
 def _film(cohort: Cohort, row: int) -> int:
-    return int(cohort.films.index[cohort.films["study_id"] == cohort.studies.at[row, "study_id"]][0])
+    return int(cohort.films.index[cohort.films["study_id"] == _value(cohort.studies, row, "study_id")][0])
 
 
 def _stay(cohort: Cohort, row: int) -> int:
-    return int(cohort.stays.index[cohort.stays["stay_id"] == cohort.studies.at[row, "stay_id"]][0])
+    return int(cohort.stays.index[cohort.stays["stay_id"] == _value(cohort.studies, row, "stay_id")][0])
 
 
 def _outcome(cohort: Cohort, row: int, expected: str | None = None) -> _Expected:
     study = cohort.studies.loc[row]
-    dicom_id = str(cohort.films.at[_film(cohort, row), "dicom_id"])
+    dicom_id = str(_value(cohort.films, _film(cohort, row), "dicom_id"))
     return [(int(study["study_id"]), dicom_id, expected or f"linked:{study['stay_id']}")]
 
 
 def _add_stay(cohort: Cohort, like: int, intime: pd.Timestamp, outtime: pd.Timestamp, study: int) -> int:
-    """Another stay of the same patient; returns its stay_id, the lowest of all so that file order misleads."""
+    """Another stay of the same patient; returns its stay_id, the lowest of all so that file order
+    misleads."""
     stay_id = int(cohort.stays["stay_id"].min()) - 1
     stay = cohort.stays.loc[like].copy()
     stay[["stay_id", "intime", "outtime", "study", "hadm_id", "celsius"]] = [
@@ -84,31 +91,31 @@ def overlapping_stays(cohort: Cohort, row: int, rng: np.random.Generator) -> _Ex
     """Two stays contain the film: the one with the later arrival wins."""
     stay = cohort.stays.loc[_stay(cohort, row)]
     begin = stay["intime"] - pd.Timedelta(hours=3)
-    _add_stay(cohort, stay.name, begin, stay["outtime"] + pd.Timedelta(hours=1), -1)
+    _add_stay(cohort, _stay(cohort, row), begin, stay["outtime"] + pd.Timedelta(hours=1), -1)
     return _outcome(cohort, row)
 
 
 def just_after_midnight(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
     """Film at 00:00:05, written as 5.0, of a patient who came the evening before."""
-    midnight = cohort.studies.at[row, "study_dt"].ceil("D")
+    midnight = _value(cohort.studies, row, "study_dt").ceil("D")
     stay = _stay(cohort, row)
-    cohort.stays.loc[stay, ["intime", "outtime"]] = [midnight - pd.Timedelta(hours=1), midnight + pd.Timedelta(hours=5)]
+    cohort.stays.at[stay, "intime"] = midnight - pd.Timedelta(hours=1)
+    cohort.stays.at[stay, "outtime"] = midnight + pd.Timedelta(hours=5)
     _move_film(cohort, row, midnight + pd.Timedelta(seconds=5))
     return _outcome(cohort, row)
 
 
 def stays_a_day_apart(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
     """An earlier stay began within 24 h before the film and ended before it; it has the lower stay_id."""
-    stay = cohort.stays.loc[_stay(cohort, row)]
-    begin = cohort.studies.at[row, "study_dt"].floor("s") - pd.Timedelta(hours=23)
-    _add_stay(cohort, stay.name, begin, begin + pd.Timedelta(hours=4), -1)
+    begin = _value(cohort.studies, row, "study_dt").floor("s") - pd.Timedelta(hours=23)
+    _add_stay(cohort, _stay(cohort, row), begin, begin + pd.Timedelta(hours=4), -1)
     return _outcome(cohort, row)
 
 
 def boarder(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
-    """Film 26 h after arrival of a patient still in the ED: linked within the stay, missed by 24 h around arrival."""
+    """Film 26 h after arrival of a patient still in the ED: inside the stay, beyond 24 h from arrival."""
     stay = _stay(cohort, row)
-    arrival = cohort.stays.at[stay, "intime"]
+    arrival = _value(cohort.stays, stay, "intime")
     cohort.stays.at[stay, "outtime"] = arrival + pd.Timedelta(hours=31)
     _move_film(cohort, row, arrival + pd.Timedelta(hours=26))
     return _outcome(cohort, row)
@@ -132,7 +139,7 @@ def two_studies_in_stay(cohort: Cohort, row: int, rng: np.random.Generator) -> _
     second[["study_id", "study_dt", "stay_id"]] = [int(cohort.studies["study_id"].min()) - 1, later, -1]
     cohort.studies = _appended(cohort.studies, second)
     stay = cohort.stays.index[cohort.stays["stay_id"] == stay_id][0]
-    cohort.stays.at[stay, "outtime"] = max(cohort.stays.at[stay, "outtime"], later.ceil("h"))
+    cohort.stays.at[stay, "outtime"] = max(_value(cohort.stays, stay, "outtime"), later.ceil("h"))
     film = cohort.films.loc[_film(cohort, row)].copy()
     film[["dicom_id", "study_id"]] = [new_dicom_id(rng), second["study_id"]]
     cohort.films = _appended(cohort.films, film)
@@ -149,7 +156,7 @@ def after_discharge(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expe
     """Film three hours after discharge and within 24 h of arrival."""
     stay = _stay(cohort, row)
     cohort.stays.at[stay, "study"] = -1
-    _move_film(cohort, row, cohort.stays.at[stay, "outtime"] + pd.Timedelta(hours=3))
+    _move_film(cohort, row, _value(cohort.stays, stay, "outtime") + pd.Timedelta(hours=3))
     cohort.studies.at[row, "stay_id"] = -1
     return _outcome(cohort, row, "not_linked")
 
@@ -158,12 +165,12 @@ def before_arrival(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expec
     """Film two hours before arrival, as in another hospital or clinic."""
     stay = _stay(cohort, row)
     cohort.stays.at[stay, "study"] = -1
-    _move_film(cohort, row, cohort.stays.at[stay, "intime"] - pd.Timedelta(hours=2))
+    _move_film(cohort, row, _value(cohort.stays, stay, "intime") - pd.Timedelta(hours=2))
     cohort.studies.at[row, "stay_id"] = -1
     return _outcome(cohort, row, "not_linked")
 
 
-def _bad_study_value(column: str, value: str, reason: str) -> Callable[[Cohort, int, np.random.Generator], _Expected]:
+def _bad_study_value(column: str, value: str, reason: str) -> _Trap:
     def trap(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
         cohort.studies.at[row, column] = value
         return _outcome(cohort, row, f"rejected:{reason}")
@@ -171,9 +178,7 @@ def _bad_study_value(column: str, value: str, reason: str) -> Callable[[Cohort, 
     return trap
 
 
-def _bad_film_value(
-    column: str, value: object, reason: str
-) -> Callable[[Cohort, int, np.random.Generator], _Expected]:
+def _bad_film_value(column: str, value: Any, reason: str) -> _Trap:
     def trap(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
         cohort.films.at[_film(cohort, row), column] = value
         return _outcome(cohort, row, f"rejected:{reason}")
@@ -188,7 +193,7 @@ def without_labels(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expec
 
 
 # Each of these yields exactly one usable linked study.
-LINKING_TRAPS: tuple[tuple[str, Callable[[Cohort, int, np.random.Generator], _Expected]], ...] = (
+LINKING_TRAPS: tuple[tuple[str, _Trap], ...] = (
     ("celsius_triage", celsius_triage),
     ("overlapping_stays", overlapping_stays),
     ("just_after_midnight", just_after_midnight),
@@ -199,7 +204,7 @@ LINKING_TRAPS: tuple[tuple[str, Callable[[Cohort, int, np.random.Generator], _Ex
     ("duplicate_row", duplicate_row),
 )
 # None of these does: they come on top of the linked studies that were asked for.
-REJECTED_TRAPS: tuple[tuple[str, Callable[[Cohort, int, np.random.Generator], _Expected]], ...] = (
+REJECTED_TRAPS: tuple[tuple[str, _Trap], ...] = (
     ("after_discharge", after_discharge),
     ("before_arrival", before_arrival),
     ("bad_study_time", _bad_study_value("study_time_text", "256199.0", "bad_study_time")),

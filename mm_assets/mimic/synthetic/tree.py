@@ -3,7 +3,8 @@
 Belongs here: sizes and knobs, the order of drawing, folders, files, the report.
 Does not belong here: what a table, a word or a film contains.
 
-Layout below the target: `cxr/` (MIMIC-CXR-JPG 2.1.0), `ed/ed/` (MIMIC-IV-ED 2.2), `iv/hosp/` (MIMIC-IV 3.1) and,
+Layout below the target: `cxr/` (MIMIC-CXR-JPG 2.1.0), `ed/ed/` (MIMIC-IV-ED 2.2), `iv/hosp/` (MIMIC-IV 3.1)
+and,
 beside them, `answer_key/` (findings, complaints, traps as Parquet).
 """
 
@@ -39,7 +40,8 @@ from mm_assets.mimic.synthetic.vitals import triage_vitals
 from resources.compute import map_items
 from resources.errors import MendableError
 
-# Raised with every change that changes bytes: a published tree of the same settings and version is not drawn again.
+# Raised with every change that changes bytes: a published tree of the same settings and version is not drawn
+# again.
 GENERATOR_VERSION = 1
 
 DEMO_STUDIES = {"train": 1000, "validate": 200, "test": 400}
@@ -64,9 +66,11 @@ class TreeExists(MendableError):
 class TreeConfig:
     """Size and knobs of a tree.
 
-    linked_studies: studies inside an ED stay per split, as a correct pipeline counts them; the traps that end in
+    linked_studies: studies inside an ED stay per split, as a correct pipeline counts them; the traps that
+    end in
     quarantine come on top. linked_share: share of all frontal studies that they make up (published .4436).
-    prevalence_floor: least positive rate of a label, 0 for the published rates. scale: linear size of the films,
+    prevalence_floor: least positive rate of a label, 0 for the published rates. scale: linear size of the
+    films,
     1 for full size (about 2544 x 3056 pixels). leaky_share: complaints with words that give the reading away.
     label_noise: share of findings that the labeler misses. jobs: processes that draw films.
     """
@@ -84,7 +88,9 @@ class TreeConfig:
         if unknown := set(self.linked_studies) - set(SPLITS):
             raise ValueError(f"linked_studies: unknown split {sorted(unknown)[0]!r}, use {', '.join(SPLITS)}")
         if self.linked_studies.get("train", 0) < len(LINKING_TRAPS) + 1:
-            raise ValueError(f"linked_studies: train needs at least {len(LINKING_TRAPS) + 1} studies, for the traps")
+            raise ValueError(
+                f"linked_studies: train needs at least {len(LINKING_TRAPS) + 1} studies, for the traps"
+            )
         for name, low, high in (("linked_share", 0.05, 1), ("prevalence_floor", 0, 0.3), ("scale", 0.01, 1),
                                 ("leaky_share", 0, 1), ("label_noise", 0, 0.3)):  # fmt: skip
             if not low <= getattr(self, name) <= high:
@@ -95,12 +101,15 @@ class TreeConfig:
         """A tree of about `patients` patients, split as the demo is; at least 20 patients."""
         studies = round(max(20, patients) * _STUDIES_PER_PATIENT)
         total = sum(DEMO_STUDIES.values())
-        return TreeConfig({split: max(1, round(studies * n / total)) for split, n in DEMO_STUDIES.items()}, **knobs)
+        return TreeConfig(
+            {split: max(1, round(studies * n / total)) for split, n in DEMO_STUDIES.items()}, **knobs
+        )
 
 
 @dataclass(frozen=True)
 class TreeReport:
-    """What was written. rates: per label the published and the planted share of 1, 0 and -1 in training studies."""
+    """What was written. rates: per label the published and the planted share of 1, 0 and -1 in training
+    studies."""
 
     root: Path
     linked_studies: dict[str, int]
@@ -116,9 +125,10 @@ class TreeReport:
 
     def describe(self) -> str:
         """The report as plain text."""
+        splits = ", ".join(f"{split} {n}" for split, n in self.linked_studies.items())
         return (
             f"SYNTHETIC tree at {self.root}: {sum(self.linked_studies.values())} linked studies "
-            f"({', '.join(f'{split} {n}' for split, n in self.linked_studies.items())}), {self.patients} patients, "
+            f"({splits}), {self.patients} patients, "
             f"{self.studies} studies, {self.stays} ED stays, {self.films_written} films "
             f"({self.film_bytes / 1e6:.0f} MB), linked share {self.linked_share:.3f} (published 0.444), "
             f"{self.traps} traps, {self.leaky_complaints} leaky complaints\n"
@@ -173,18 +183,18 @@ def _observed(cohort: Cohort, config: TreeConfig, rng: np.random.Generator) -> p
 
 
 def _rates(observed: pd.DataFrame) -> pd.DataFrame:
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
     for label in LABELS:
         published = PUBLISHED_RATES[label]
-        rows[label] = {
-            "positive published": published.positive, "positive planted": float((observed[label] == 1).mean()),
-            "negative published": published.negative, "negative planted": float((observed[label] == 0).mean()),
-            "uncertain published": published.uncertain, "uncertain planted": float((observed[label] == -1).mean()),
-        }  # fmt: skip
+        for name, value in (("positive", 1), ("negative", 0), ("uncertain", -1)):
+            rows.setdefault(label, {})[f"{name} published"] = getattr(published, name)
+            rows[label][f"{name} planted"] = float((observed[label] == value).mean())
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _write_ed(to: Path, cohort: Cohort, config: TreeConfig, rng: dict[str, np.random.Generator]) -> pd.DataFrame:
+def _write_ed(
+    to: Path, cohort: Cohort, config: TreeConfig, rng: dict[str, np.random.Generator]
+) -> pd.DataFrame:
     """Write the ED and hospital tables; returns the complaints with their clean twins, one row per stay."""
     studies = cohort.studies
     stays = cohort.stays.assign(film_dt=cohort.stays["study"].map(studies["study_dt"]))
@@ -210,7 +220,11 @@ def _write_ed(to: Path, cohort: Cohort, config: TreeConfig, rng: dict[str, np.ra
 
 
 def _complaints(
-    stays: pd.DataFrame, findings: pd.DataFrame, has_film: np.ndarray, config: TreeConfig, rng: np.random.Generator
+    stays: pd.DataFrame,
+    findings: pd.DataFrame,
+    has_film: np.ndarray,
+    config: TreeConfig,
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
     items = write_complaints(symptom_table(findings, rng), rng)
     planted = plant_leaks(items, findings, config.leaky_share, rng)
@@ -246,24 +260,27 @@ class _FilmJob:
     fault: str | None
 
 
-def _write_films(root: Path, cohort: Cohort, seen: pd.DataFrame, config: TreeConfig, progress: bool) -> list[int]:
+def _write_films(
+    root: Path, cohort: Cohort, seen: pd.DataFrame, config: TreeConfig, progress: bool
+) -> list[int]:
     """Draw the frontal films of linked and trapped studies; returns their sizes in bytes."""
     strengths = dict(zip(cohort.studies["study_id"], seen.to_dict("records"), strict=True))
     drawn = cohort.studies.loc[(cohort.studies["stay_id"] >= 0) | cohort.studies["spare"], "study_id"]
     films = cohort.films[cohort.films["study_id"].isin(drawn) & ~cohort.films["view"].isin(["LATERAL", "LL"])]
     female = cohort.subjects["gender"] == "F"
     jobs = []
-    for number, film in enumerate(films.sort_values("dicom_id").itertuples(index=False)):
-        relative = Path("files", directory_of(film.subject_id), f"p{film.subject_id}", f"s{film.study_id}")
+    for number, film in enumerate(films.sort_values("dicom_id").to_dict("records")):
+        subject_id, study_id = int(film["subject_id"]), int(film["study_id"])
+        folder = root / "files" / directory_of(subject_id) / f"p{subject_id}" / f"s{study_id}"
         spec = FilmSpec(
-            seed=(config.seed, len(_STREAMS), int(film.study_id), number),
-            rows=int(tables.scaled(film.rows, config.scale)),
-            columns=int(tables.scaled(film.columns, config.scale)),
-            view=film.view or "PA",
-            female=bool(female[film.subject_id]),
-            seen={label: value for label, value in strengths[film.study_id].items() if value > 0},
+            seed=(config.seed, len(_STREAMS), study_id, number),
+            rows=int(tables.scaled(film["rows"], config.scale)),
+            columns=int(tables.scaled(film["columns"], config.scale)),
+            view=film["view"] or "PA",
+            female=bool(female[subject_id]),
+            seen={label: value for label, value in strengths[study_id].items() if value > 0},
         )
-        jobs.append(_FilmJob(root / relative / f"{film.dicom_id}.jpg", spec, film.fault))
+        jobs.append(_FilmJob(folder / f"{film['dicom_id']}.jpg", spec, film["fault"]))
     sizes = list(
         map_items(
             _write_film,

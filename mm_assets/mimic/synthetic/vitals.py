@@ -3,7 +3,8 @@
 Belongs here: physiology by finding, pain and acuity, dirt and missing values at the published rates.
 Does not belong here: charting times and table headers.
 
-Units: degrees Fahrenheit, beats/min, breaths/min, %, mmHg, mmHg; pain 0-10 as text; acuity ESI 1 (worst) to 5.
+Units: degrees Fahrenheit, beats/min, breaths/min, %, mmHg, mmHg; pain 0-10 as text; acuity ESI 1 (worst) to
+5.
 """
 
 import numpy as np
@@ -15,13 +16,17 @@ from mm_assets.mimic.schema import VITALS
 _SHIFTS: dict[str, dict[str, float]] = {
     "heartrate": {"Pneumonia": 7, "Edema": 4, "Pneumothorax": 6, "Pleural Effusion": 2, "Consolidation": 4,
                   "Fracture": 3, "No Finding": -2},
-    "resprate": {"Pneumonia": 1.2, "Edema": 1.5, "Pneumothorax": 1.4, "Pleural Effusion": 0.5, "Consolidation": 0.5,
+    "resprate": {"Pneumonia": 1.2, "Edema": 1.5, "Pneumothorax": 1.4, "Pleural Effusion": 0.5,
+                 "Consolidation": 0.5,
                  "Atelectasis": 0.3},
-    "o2sat": {"Pneumonia": -0.9, "Edema": -1.0, "Pneumothorax": -1.1, "Pleural Effusion": -0.4, "Consolidation": -0.6,
+    "o2sat": {"Pneumonia": -0.9, "Edema": -1.0, "Pneumothorax": -1.1, "Pleural Effusion": -0.4,
+              "Consolidation": -0.6,
               "Atelectasis": -0.5, "Lung Opacity": -0.3},
-    "sbp": {"Edema": 15, "Pneumonia": -5, "Cardiomegaly": 5, "Enlarged Cardiomediastinum": 11, "Support Devices": -7,
+    "sbp": {"Edema": 15, "Pneumonia": -5, "Cardiomegaly": 5, "Enlarged Cardiomediastinum": 11,
+            "Support Devices": -7,
             "Consolidation": -3},
-    "dbp": {"Edema": 6, "Pneumonia": -2, "Cardiomegaly": 2, "Enlarged Cardiomediastinum": 5, "Support Devices": -4},
+    "dbp": {"Edema": 6, "Pneumonia": -2, "Cardiomegaly": 2, "Enlarged Cardiomediastinum": 5,
+            "Support Devices": -4},
 }  # fmt: skip
 _BASE = {"temperature": (98.1, 0.55), "heartrate": (84, 14), "resprate": (17.3, 1.9), "o2sat": (98.2, 1.3),
          "sbp": (134, 19), "dbp": (76, 12)}  # fmt: skip
@@ -31,7 +36,8 @@ _LIMITS = {"temperature": (94, 106), "heartrate": (32, 190), "resprate": (8, 50)
 # Shares of missing triage and vitalsign values (MIMIC-IV-ED 2.1 counts).
 TRIAGE_MISSING = {"temperature": 0.055, "heartrate": 0.040, "resprate": 0.048, "o2sat": 0.048, "sbp": 0.043,
                   "dbp": 0.045, "acuity": 0.016}  # fmt: skip
-VITALSIGN_MISSING = {"temperature": 0.361, "heartrate": 0.045, "resprate": 0.057, "o2sat": 0.087, "sbp": 0.052,
+VITALSIGN_MISSING = {"temperature": 0.361, "heartrate": 0.045, "resprate": 0.057, "o2sat": 0.087,
+                     "sbp": 0.052,
                      "dbp": 0.052}  # fmt: skip
 # Typing errors, as shares of all values: what the free-text fields of the source system let through.
 _TYPOS: dict[str, tuple[float, ...]] = {
@@ -81,8 +87,12 @@ def later_vitals(
 def pain_text(findings: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
     """Pain as typed: mostly 0-10, sometimes words, ranges or impossible numbers, sometimes None."""
     n = len(findings)
-    hurts = 0.35 + 0.4 * findings["Fracture"] + 0.15 * findings["Pneumothorax"] + 0.25 * findings["Pleural Other"]
-    score = np.where(rng.random(n) < hurts, rng.integers(3, 11, n), rng.choice([0, 0, 0, 0, 1, 2], n)).astype(int)
+    hurts = (
+        0.35 + 0.4 * findings["Fracture"] + 0.15 * findings["Pneumothorax"] + 0.25 * findings["Pleural Other"]
+    )
+    score = np.where(rng.random(n) < hurts, rng.integers(3, 11, n), rng.choice([0, 0, 0, 0, 1, 2], n)).astype(
+        int
+    )
     text = score.astype(str).astype(object)
     odd = rng.random(n) < 0.05
     words = ["uta", "unable", "UTA", "5-7", "13", "critical", "denies", "ua", "4.5", "10/10", "sleeping"]

@@ -29,10 +29,13 @@ def test_linking_reaches_every_expected_outcome(tree: TreeReport) -> None:
         "patients": ("iv/hosp/patients.csv.gz", schema.PATIENTS_COLUMNS),
     }
     tables = {
-        name: read_csv_table(tree.root / path, TableSpec(name, columns)) for name, (path, columns) in specs.items()
+        name: read_csv_table(tree.root / path, TableSpec(name, columns))
+        for name, (path, columns) in specs.items()
     }
     result = link_studies(tables)
-    stay_of = dict(zip(*(result.links[column].to_pylist() for column in ("dicom_id", "stay_id")), strict=True))
+    stay_of = dict(
+        zip(*(result.links[column].to_pylist() for column in ("dicom_id", "stay_id")), strict=True)
+    )
     reasons = {(row["dicom_id"], row["reason"]) for row in result.rejected.to_pylist()}
     traps = _traps(tree.root)
     images = traps["trap"].str.startswith("image_")

@@ -33,7 +33,8 @@ def banner(provenance: Provenance | None, last_error: str | None) -> str:
             if provenance.synthetic
             else "trained on patient data"
         )
-        text = f"Model <strong>{escape(provenance.model_version)}</strong>, {kind}. {escape(provenance.disclaimer)}"
+        model = f"Model <strong>{escape(provenance.model_version)}</strong>"
+        text = f"{model}, {kind}. {escape(provenance.disclaimer)}"
     if last_error:
         text += f" <br>{escape(last_error)}"
     return f'<div class="mm-banner" role="status">{text}</div>'

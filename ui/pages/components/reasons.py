@@ -16,8 +16,8 @@ def contributions_chart(contributions: Sequence[Contribution], label: str) -> st
     largest = max(0.05, *(abs(part.change[label]) for part in contributions))
     rows = "".join(_part(part, label, largest) for part in contributions)
     return (
-        f'<p class="mm-hint">Change in the probability of <strong>{escape(label)}</strong> that each part brought, '
-        f'found by leaving it out.</p><div class="mm-parts">{rows}</div>'
+        f'<p class="mm-hint">Change in the probability of <strong>{escape(label)}</strong> that each part '
+        f'brought, found by leaving it out.</p><div class="mm-parts">{rows}</div>'
     )
 
 
@@ -29,7 +29,8 @@ def _part(part: Contribution, label: str, largest: float) -> str:
     return (
         f"<span>{escape(MODALITY_NAMES[part.modality])}</span>"
         f'<span class="number">{_points(change)}</span>'
-        f'<span class="track" aria-hidden="true"><i style="left:{left:.1f}%;width:{width:.1f}%;background:{colour}"></i>'
+        f'<span class="track" aria-hidden="true">'
+        f'<i style="left:{left:.1f}%;width:{width:.1f}%;background:{colour}"></i>'
         '<i class="zero"></i></span>'
     )
 
@@ -45,8 +46,8 @@ def passages_list(passages: Sequence[Passage]) -> str:
             '<p class="mm-hint">Nothing was retrieved: there was no complaint or history to search with.</p>'
         )
     items = "".join(
-        f"<li>{escape(passage.text)}<small>{escape(passage.citation)} · passage {escape(passage.id)} · similarity "
-        f"{passage.score:.2f}</small></li>"
+        f"<li>{escape(passage.text)}<small>{escape(passage.citation)} · passage {escape(passage.id)} · "
+        f"similarity {passage.score:.2f}</small></li>"
         for passage in passages
     )
     return f'<ol class="mm-passages">{items}</ol>'

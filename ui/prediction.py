@@ -1,0 +1,71 @@
+"""`mm predict`: one case from the command line to the released model.
+
+Belongs here: from options to a case, and the terminal's view of an answer. Does not belong here: the answer itself.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from resources.artifacts import ArtifactStore
+from resources.errors import MendableError
+from resources.settings import Settings
+
+if TYPE_CHECKING:
+    from mm_assets.mimic.case import Prediction
+
+
+class CaseError(MendableError):
+    """A field of the case cannot be read."""
+
+
+def predict_chest(settings: Settings, image: Path | None, fields: Mapping[str, Any]) -> "Prediction":
+    """Load the released model and answer one case. Raises CaseError, ArtifactMissing, UnreadableImage, EmptyCase."""
+    from mm_assets.mimic.case import ChestCase
+    from mm_assets.mimic.predictor import MimicPredictor
+
+    if image is not None and not image.is_file():
+        raise CaseError(f"there is no file {image}: give the path of a JPEG, PNG or DICOM film")
+    try:
+        case = ChestCase(
+            image=image.read_bytes() if image else None,
+            **{name: value for name, value in fields.items() if value is not None},
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CaseError(f"--{first['loc'][0]} {first['input']!r}: {first['msg']}") from None
+    store = ArtifactStore(settings.home, settings.scratch)
+    released = store.current("mimic", "released_model")
+    folder = store.local_folder(released)
+    return MimicPredictor.load(folder, version=released.version, run_id=released.run_id).predict(case)
+
+
+def print_prediction(prediction: "Prediction") -> None:
+    """Findings above their threshold first, then warnings and provenance."""
+    console = Console()
+    table = Table("finding", "probability", prediction.interval, "threshold", "")
+    for finding in sorted(prediction.findings, key=lambda finding: -finding.probability):
+        table.add_row(
+            finding.label,
+            f"{finding.probability:.2f}",
+            f"{finding.low:.2f} to {finding.high:.2f}",
+            f"{finding.threshold:.2f}",
+            "above" if finding.positive else "",
+        )
+    console.print(table)
+    for warning in prediction.warnings:
+        console.print(f"[yellow]{warning.code}[/yellow] {warning.message}", highlight=False)
+    origin = prediction.provenance
+    data = "SYNTHETIC data" if origin.synthetic else "real data"
+    auroc = "" if origin.test_auroc is None else (
+        f", test AUROC {origin.test_auroc:.3f} ({origin.test_auroc_low:.3f} to {origin.test_auroc_high:.3f})"
+    )  # fmt: skip
+    console.print(
+        f"model {origin.model_version}, run {origin.run_id}, data {origin.data_version}, {data}{auroc}\n"
+        f"{origin.disclaimer}",
+        highlight=False,
+    )
