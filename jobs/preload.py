@@ -18,5 +18,3 @@ import duckdb
 import great_expectations
 import sqlalchemy.dialects.sqlite
 import torch
-
-import mm_assets.definitions  # noqa: F401

@@ -35,7 +35,11 @@ class CrossAttention(nn.Module):
         k = k.view(batch, -1, self.heads, dim // self.heads).transpose(1, 2)
         v = v.view(batch, -1, self.heads, dim // self.heads).transpose(1, 2)
         out = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=context_mask[:, None, None, :], dropout_p=self.dropout if self.training else 0.0
+            q,
+            k,
+            v,
+            attn_mask=context_mask[:, None, None, :],
+            dropout_p=self.dropout if self.training else 0.0,
         )
         return queries + self.to_out(out.transpose(1, 2).reshape(batch, n_queries, dim))
 

@@ -113,7 +113,17 @@ def fit(
     curves = torch.load(last, map_location="cpu", weights_only=True)["curves"] if last.exists() else []
     if not is_finished(curves, config):
         curves = _train(
-            model, make_batch, train, validate, loss, config, work_dir, score, groups, name, resume=bool(curves)
+            model,
+            make_batch,
+            train,
+            validate,
+            loss,
+            config,
+            work_dir,
+            score,
+            groups,
+            name,
+            resume=bool(curves),
         )
     state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
     model.load_state_dict({key.removeprefix("model."): value for key, value in state.items()})
@@ -188,9 +198,13 @@ def _train(
 
             def on_validation_epoch_end(self) -> None:
                 logits = torch.cat(self.val_logits)
-                targets, mask = (torch.cat([b[key] for b in self.val_batches]) for key in ("targets", "target_mask"))
+                targets, mask = (
+                    torch.cat([b[key] for b in self.val_batches]) for key in ("targets", "target_mask")
+                )
                 value = float(loss(logits, targets, mask))
-                better = -value if score is None else score(*(t.cpu().numpy() for t in (logits, targets, mask)))
+                better = (
+                    -value if score is None else score(*(t.cpu().numpy() for t in (logits, targets, mask)))
+                )
                 self.curves.append(
                     {
                         "epoch": float(self.current_epoch),
@@ -234,12 +248,18 @@ def _train(
                 from tqdm import tqdm
 
                 self.bar = tqdm(
-                    desc=f"train {name}", total=config.epochs, initial=len(task.curves), unit="epoch", disable=None
+                    desc=f"train {name}",
+                    total=config.epochs,
+                    initial=len(task.curves),
+                    unit="epoch",
+                    disable=None,
                 )
 
             def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
                 row = task.curves[-1]
-                self.bar.set_postfix(val_loss=f"{row['val_loss']:.3f}", score=f"{row['val_score']:.3f}", refresh=False)
+                self.bar.set_postfix(
+                    val_loss=f"{row['val_loss']:.3f}", score=f"{row['val_score']:.3f}", refresh=False
+                )
                 self.bar.update()
 
             def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -247,7 +267,11 @@ def _train(
 
         def checkpoint(filename: str, **settings: Any) -> pl.Callback:
             return pl.callbacks.ModelCheckpoint(
-                work_dir, filename=filename, enable_version_counter=False, save_on_train_epoch_end=True, **settings
+                work_dir,
+                filename=filename,
+                enable_version_counter=False,
+                save_on_train_epoch_end=True,
+                **settings,
             )
 
         logger: Any = False
@@ -298,10 +322,14 @@ def _seed_step(seed: int, device: torch.device) -> None:
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Silence what Lightning says about itself (devices, loader workers, tips); errors still pass."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")]
+    loggers = [
+        logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")
+    ]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|lightning_utilities)\b.*")
+        warnings.filterwarnings(
+            "ignore", module=r"(pytorch_lightning|lightning_fabric|lightning_utilities)\b.*"
+        )
         warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
         for logger in loggers:
             logger.setLevel(logging.ERROR)

@@ -102,7 +102,9 @@ class TextTokens(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         parts = [(batch["text_tokens"], batch["text_mask"]), (batch["passage_tokens"], batch["passage_mask"])]
-        tokens = torch.cat([self.project(self.norm(t)) + self.kind[i] for i, (t, _) in enumerate(parts)], dim=1)
+        tokens = torch.cat(
+            [self.project(self.norm(t)) + self.kind[i] for i, (t, _) in enumerate(parts)], dim=1
+        )
         return self.dropout(tokens), torch.cat([mask.bool() for _, mask in parts], dim=1)
 
 

@@ -252,8 +252,9 @@ class MimicPredictor:
         far = float(distance(self._reference, pooled)[0])
         if far > self._reference.threshold:
             message = (
-                f"Its distance to the training films is {far:.1f}; {self._reference.quantile:.0%} of held-out "
-                f"films lie below {self._reference.threshold:.1f}. The probabilities may mean nothing."
+                f"Its distance to the training films is {far:.1f}; {self._reference.quantile:.0%} of "
+                f"held-out films lie below {self._reference.threshold:.1f}."
+                " The probabilities may mean nothing."
             )
             warnings.append(CaseWarning(code="out_of_domain", message=message))
         return warnings

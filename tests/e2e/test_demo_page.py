@@ -249,11 +249,6 @@ def test_narrow_screen_and_dark_theme_have_no_sideways_scroll(visit: Visit) -> N
     page.get_by_role("button", name="Woman, 71").click()
     expect(page.locator("#chest-provenance")).to_contain_text("Model version")
     visit.shot("6-narrow-dark")
-    wider = page.evaluate(
-        "[...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right >"
-        " window.innerWidth + 1 && e.offsetParent).map((e) => e.tagName + '.' + e.className + '#' + e.id)"
-    )
-    assert wider == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 

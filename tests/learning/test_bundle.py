@@ -47,7 +47,13 @@ def test_a_missing_key_is_named(tmp_path, key):
 
 @pytest.mark.parametrize(
     "change",
-    [{"thresholds": {"a": 0.5}}, {"temperature": [1.0]}, {"labels": ["a", "a"]}, {"synthetic": "yes"}, {"labels": []}],
+    [
+        {"thresholds": {"a": 0.5}},
+        {"temperature": [1.0]},
+        {"labels": ["a", "a"]},
+        {"synthetic": "yes"},
+        {"labels": []},
+    ],
 )
 def test_a_spec_that_does_not_fit_its_labels_is_refused(tmp_path, change):
     with pytest.raises(BundleIncomplete, match="release"):

@@ -109,5 +109,6 @@ def test_a_local_folder_replaces_the_hub(text, tmp_path, monkeypatch):
     local = load_text(ENCODERS["bert"])
     ids = text.tokenize(["pleural effusion"])
     assert torch.allclose(
-        local.encode(ids["input_ids"], ids["attention_mask"]), text.encode(ids["input_ids"], ids["attention_mask"])
+        local.encode(ids["input_ids"], ids["attention_mask"]),
+        text.encode(ids["input_ids"], ids["attention_mask"]),
     )

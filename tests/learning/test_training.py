@@ -73,7 +73,9 @@ def run(folder, config=CONFIG, make=make_batch, **more):
 
 
 def same_weights(a, b):
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 def test_training_learns_and_leaves_the_best_epoch_in_the_network(tmp_path):
@@ -147,9 +149,7 @@ def test_another_seed_gives_another_model(tmp_path):
 
 def test_early_stopping_keeps_the_best_epoch(tmp_path):
     scores = iter([0.1, 0.9, 0.5, 0.5, 0.5, 0.95])
-    net, result = run(
-        tmp_path, replace(CONFIG, epochs=6, patience=3), score=lambda *_: next(scores)
-    )
+    net, result = run(tmp_path, replace(CONFIG, epochs=6, patience=3), score=lambda *_: next(scores))
     assert result.stopped_early and result.best_epoch == 1 and len(result.curves) == 5
     best = torch.load(tmp_path / "best.ckpt", weights_only=True)
     assert best["epoch"] == 1

@@ -76,7 +76,12 @@ def test_films_become_shards_with_an_index(tmp_path, monkeypatch):
         tokens = map_shard(tmp_path / row.shard)["tokens"]
         assert tokens.dtype == np.float16 and tokens.shape[1:] == (4, 3)
         pixels = rows[row.study_id].pixels / 255
-        expected = [pixels[:8, :8].mean(), pixels[:8, 8:].mean(), pixels[8:, :8].mean(), pixels[8:, 8:].mean()]
+        expected = [
+            pixels[:8, :8].mean(),
+            pixels[:8, 8:].mean(),
+            pixels[8:, :8].mean(),
+            pixels[8:, 8:].mean(),
+        ]
         assert np.allclose(tokens[row.row][:, 0], expected, atol=1e-3)
 
 
@@ -143,4 +148,6 @@ def test_bfloat16_is_taken_only_where_it_is_faster(monkeypatch):
 
         trial = choose_cpu_dtype(run)
         assert trial.dtype == expected
-        assert trial.ms_float32 == pytest.approx(1000) and trial.ms_bfloat16 == pytest.approx(1000 * cost_in_bfloat16)
+        assert trial.ms_float32 == pytest.approx(1000) and trial.ms_bfloat16 == pytest.approx(
+            1000 * cost_in_bfloat16
+        )

@@ -38,7 +38,9 @@ def full_batch(n, image_px, words, passages=2, text_dim=768, vocabulary=50_000):
 def test_the_full_configuration_steps_forward_and_backward():
     """ViT-B/16 at 224 px, ModernBERT-base and fusion at width 768, on random weights."""
     model = FullMDFNet(
-        random_vision(ENCODERS["biomedclip"]), random_text(ENCODERS["modernbert"]), EnhancedMDFNet(full_config())
+        random_vision(ENCODERS["biomedclip"]),
+        random_text(ENCODERS["modernbert"]),
+        EnhancedMDFNet(full_config()),
     )
     *parts, total = parameter_table(model)
     print("\n".join(f"{row['part']:>8} {row['parameters'] / 1e6:7.1f} M" for row in [*parts, total]))
@@ -100,7 +102,9 @@ def test_stage_two_of_a_small_run_moves_the_encoders_and_stage_one_does_not(tmp_
             groups=lambda net: stage_groups(net, StageRates(encoders=1e-3, fusion=1e-3, head=1e-3)),
         )  # fmt: skip
         assert len(result.curves) == 2
-        moved = {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+        moved = {
+            name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])
+        }
         assert moved == ({"fusion"} if stage == 1 else {"vision", "text", "fusion"})
 
 

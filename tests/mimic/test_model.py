@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from mm_assets.mimic.model import EnhancedMDFNet, MDFNetConfig, UnknownVariant, parameter_table, set_clinical_statistics
+from mm_assets.mimic.model import (
+    EnhancedMDFNet,
+    MDFNetConfig,
+    UnknownVariant,
+    parameter_table,
+    set_clinical_statistics,
+)
 from mm_assets.mimic.schema import SINGLE_MODALITIES, VARIANTS
 from tests.mimic.fusion_data import multimodal_data
 
@@ -147,5 +153,9 @@ def test_the_parameter_table_adds_up():
     model = build()
     model.head.requires_grad_(False)
     *parts, total = parameter_table(model)
-    assert total["parameters"] == sum(p.numel() for p in model.parameters()) == sum(r["parameters"] for r in parts)
+    assert (
+        total["parameters"]
+        == sum(p.numel() for p in model.parameters())
+        == sum(r["parameters"] for r in parts)
+    )
     assert next(r for r in parts if r["part"] == "head")["trainable"] == 0

@@ -39,8 +39,12 @@ PASSAGES = ["Fluid in the pleural space blunts the angle.", "Air without lung ma
 class _Trunk(nn.Module):
     """Mean, spread and edges of 8 x 8 patches: [B, 3, 64, 64] -> feature map [B, 8, 8, 8]."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1))
+
     def forward_features(self, images: torch.Tensor) -> torch.Tensor:
-        grey = images[:, :1]
+        grey = self.gain * images[:, :1]
         mean = nn.functional.avg_pool2d(grey, 8)
         spread = nn.functional.avg_pool2d(grey**2, 8) - mean**2
         side = nn.functional.avg_pool2d((grey[..., 1:] - grey[..., :-1]).abs(), (8, 8), ceil_mode=True)

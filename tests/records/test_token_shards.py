@@ -11,7 +11,11 @@ from mm_assets.records.token_shards import ShardUnreadable, map_shard, sharded_r
 def _two_shards(folder):
     write_shard(folder / "a", {"tokens": np.arange(2 * 3 * 4, dtype=np.float16).reshape(2, 3, 4)})
     write_shard(folder / "b", {"tokens": 100 + np.arange(1 * 5 * 4, dtype=np.float16).reshape(1, 5, 4)})
-    index = {"study_id": np.array([11, 12, 13]), "shard": np.array(["a", "a", "b"]), "row": np.array([0, 1, 0])}
+    index = {
+        "study_id": np.array([11, 12, 13]),
+        "shard": np.array(["a", "a", "b"]),
+        "row": np.array([0, 1, 0]),
+    }
     return index, {"a": folder / "a", "b": folder / "b"}
 
 

@@ -106,7 +106,9 @@ def page(blocks: gr.Blocks, released: ReleasedModel) -> None:
             *_drawn(kept, (), strongest, opacity),
             gr.update(choices=[finding.label for finding in findings_now], value=strongest),
             gr.update(
-                choices=[(MODALITY_NAMES[name].capitalize(), name) for name in case.modalities()], value=[]
+                choices=[(MODALITY_NAMES[name].capitalize(), name) for name in case.modalities()],
+                value=[],
+                visible=len(case.modalities()) > 1,
             ),
             gr.update(visible=True),
             gr.update(visible=False),

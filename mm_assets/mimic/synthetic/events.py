@@ -50,14 +50,16 @@ def vitalsign_table(
     """Vitals every one to four hours, at least one row before and one after the film of a stay that has
     one."""
     rows, times = [], []
-    for row, stay in enumerate(stays.itertuples(index=False)):
-        moments = [stay.intime + pd.Timedelta(minutes=int(rng.integers(3, 25)))]
-        while moments[-1] < stay.outtime:
+    for row, stay in enumerate(stays.to_dict("records")):
+        moments = [stay["intime"] + pd.Timedelta(minutes=int(rng.integers(3, 25)))]
+        while moments[-1] < stay["outtime"]:
             moments.append(moments[-1] + pd.Timedelta(minutes=int(rng.integers(60, 240))))
-        if pd.notna(stay.film_dt):
-            moments[0] = min(moments[0], stay.film_dt.floor("min") - pd.Timedelta(minutes=6))
-            moments.append(stay.film_dt.ceil("min") + pd.Timedelta(minutes=int(rng.integers(1, 40))))
-        kept = sorted({moment.floor("min") for moment in moments if stay.intime <= moment <= stay.outtime})
+        if pd.notna(stay["film_dt"]):
+            moments[0] = min(moments[0], stay["film_dt"].floor("min") - pd.Timedelta(minutes=6))
+            moments.append(stay["film_dt"].ceil("min") + pd.Timedelta(minutes=int(rng.integers(1, 40))))
+        kept = sorted(
+            {moment.floor("min") for moment in moments if stay["intime"] <= moment <= stay["outtime"]}
+        )
         rows += [row] * len(kept)
         times += kept
     index = np.array(rows, dtype=int)
@@ -67,8 +69,8 @@ def vitalsign_table(
     true = later_vitals(
         arrival.iloc[index].reset_index(drop=True), of_row, (charttime > film_dt).to_numpy(), rng
     )
-    rhythm = np.where(
-        rng.random(len(index)) < 0.04, rng.choice(["Sinus Rhythm", "afib", "NSR"], len(index)), None
+    rhythm = pd.Series(rng.choice(["Sinus Rhythm", "afib", "NSR"], len(index))).where(
+        rng.random(len(index)) < 0.04
     )
     table = pd.concat(
         [
@@ -85,10 +87,10 @@ def medrecon_table(stays: pd.DataFrame, taken: np.ndarray, rng: np.random.Genera
     """Home drugs, one row per drug and therapeutic class; reconciled after the film in about one stay of
     eight."""
     rows = []
-    for stay, drugs in zip(stays.itertuples(index=False), taken, strict=True):
-        film_dt = stay.film_dt if pd.notna(stay.film_dt) else stay.outtime
-        early = stay.intime + (film_dt - stay.intime) * rng.uniform(0.05, 0.6)
-        late = film_dt + (stay.outtime - film_dt) * rng.uniform(0.1, 0.9)
+    for stay, drugs in zip(stays.to_dict("records"), taken, strict=True):
+        film_dt = stay["film_dt"] if pd.notna(stay["film_dt"]) else stay["outtime"]
+        early = stay["intime"] + (film_dt - stay["intime"]) * rng.uniform(0.05, 0.6)
+        late = film_dt + (stay["outtime"] - film_dt) * rng.uniform(0.1, 0.9)
         charttime = (late if rng.random() < 0.12 else early).floor("s")
         for index in rng.permutation(np.flatnonzero(drugs)):
             drug = HOME_DRUGS[index]
@@ -96,7 +98,9 @@ def medrecon_table(stays: pd.DataFrame, taken: np.ndarray, rng: np.random.Genera
             gsn, ndc, _ = drug_codes(name)
             for number, etc in enumerate(drug.etc, start=1):
                 code = drug_codes(etc)[2]
-                rows.append((stay.subject_id, stay.stay_id, charttime, name, gsn, ndc, number, code, etc))
+                rows.append(
+                    (stay["subject_id"], stay["stay_id"], charttime, name, gsn, ndc, number, code, etc)
+                )
     table = pd.DataFrame(rows, columns=list(MEDRECON_COLUMNS))
     return table.sort_values(["subject_id", "stay_id"], kind="stable")
 
@@ -104,20 +108,23 @@ def medrecon_table(stays: pd.DataFrame, taken: np.ndarray, rng: np.random.Genera
 def pyxis_table(stays: pd.DataFrame, findings: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Drugs dispensed in the ED: everyday ones at any time, treatment of the findings only after the film."""
     rows = []
-    for stay, present in zip(stays.itertuples(index=False), findings.to_dict("records"), strict=True):
+    for stay, present in zip(stays.to_dict("records"), findings.to_dict("records"), strict=True):
         given: list[tuple[pd.Timestamp, str]] = []
         for _ in range(rng.poisson(1.3)):
             given.append(
-                (stay.intime + (stay.outtime - stay.intime) * rng.random(), str(rng.choice(DRUGS_ANY_TIME)))
+                (
+                    stay["intime"] + (stay["outtime"] - stay["intime"]) * rng.random(),
+                    str(rng.choice(DRUGS_ANY_TIME)),
+                )
             )
-        if pd.notna(stay.film_dt):
+        if pd.notna(stay["film_dt"]):
             for label, drugs in DRUGS_AFTER_FILM.items():
                 if present[label] and rng.random() < 0.75:
-                    moment = stay.film_dt + (stay.outtime - stay.film_dt) * rng.uniform(0.1, 0.8)
+                    moment = stay["film_dt"] + (stay["outtime"] - stay["film_dt"]) * rng.uniform(0.1, 0.8)
                     given.append((moment, str(rng.choice(drugs))))
         for number, (moment, name) in enumerate(sorted(given), start=1):
             rows.append(
-                (stay.subject_id, stay.stay_id, moment.floor("s"), number, name, 1, drug_codes(name)[0])
+                (stay["subject_id"], stay["stay_id"], moment.floor("s"), number, name, 1, drug_codes(name)[0])
             )
     table = pd.DataFrame(rows, columns=list(PYXIS_COLUMNS))
     return table.sort_values(["subject_id", "stay_id", "med_rn"], kind="stable")
@@ -127,12 +134,12 @@ def diagnosis_table(stays: pd.DataFrame, findings: pd.DataFrame, rng: np.random.
     """Diagnoses, determined after discharge: they repeat the findings."""
     rows = []
     for stay, present in zip(
-        stays.itertuples(index=False), findings[list(LABELS)].to_dict("records"), strict=True
+        stays.to_dict("records"), findings[list(LABELS)].to_dict("records"), strict=True
     ):
         codes = [code for label, code in _DIAGNOSES.items() if present[label] and rng.random() < 0.8]
         extra = rng.permutation(len(_OTHER_DIAGNOSES))[: rng.integers(0 if codes else 1, 3)]
         codes += [_OTHER_DIAGNOSES[index] for index in extra]
         for number, (code, title) in enumerate(codes, start=1):
-            rows.append((stay.subject_id, stay.stay_id, number, code, 10, title))
+            rows.append((stay["subject_id"], stay["stay_id"], number, code, 10, title))
     table = pd.DataFrame(rows, columns=list(DIAGNOSIS_COLUMNS))
     return table.sort_values(["subject_id", "stay_id", "seq_num"])

@@ -22,54 +22,105 @@ class HomeDrug:
 
 
 HOME_DRUGS: tuple[HomeDrug, ...] = (
-    HomeDrug(("furosemide", "Lasix", "torsemide"), ("Diuretic - Loop",), -2.3,
-             {"Edema": 1.3, "Cardiomegaly": 1.0, "Pleural Effusion": 0.6}),
-    HomeDrug(("metoprolol tartrate", "carvedilol", "atenolol"), ("Beta Blockers Cardiac Selective",), -1.5,
-             {"Cardiomegaly": 0.8}),
+    HomeDrug(
+        ("furosemide", "Lasix", "torsemide"),
+        ("Diuretic - Loop",),
+        -2.3,
+        {"Edema": 1.3, "Cardiomegaly": 1.0, "Pleural Effusion": 0.6},
+    ),
+    HomeDrug(
+        ("metoprolol tartrate", "carvedilol", "atenolol"),
+        ("Beta Blockers Cardiac Selective",),
+        -1.5,
+        {"Cardiomegaly": 0.8},
+    ),
     HomeDrug(("lisinopril", "losartan"), ("ACE Inhibitors",), -1.3, {"Cardiomegaly": 0.4, "Edema": 0.4}),
-    HomeDrug(("warfarin", "Coumadin"), ("Anticoagulants - Coumarin",), -2.5,
-             {"Cardiomegaly": 0.7, "Support Devices": 0.7}),
-    HomeDrug(("amiodarone",), ("Antiarrhythmic - Class III",), -3.7,
-             {"Support Devices": 2.2, "Cardiomegaly": 1.0}),
-    HomeDrug(("sevelamer carbonate", "calcium acetate"), ("Phosphate Binders",), -3.5,
-             {"Support Devices": 1.9, "Edema": 0.9, "Pleural Effusion": 0.5}),
-    HomeDrug(("albuterol sulfate", "ProAir HFA"), ("Beta 2-Adrenergic Agents, Inhaled, Short Acting",), -1.9,
-             {"Pneumothorax": 0.9, "Lung Lesion": 0.5}),
-    HomeDrug(("Spiriva with HandiHaler", "Advair Diskus"), ("Asthma/COPD Therapy - Anticholinergics, Inhaled",),
-             -2.8, {"Pneumothorax": 1.5, "Lung Lesion": 1.0}),
-    HomeDrug(("nicotine",), ("Smoking Deterrents - Nicotine-Type",), -3.3, {"Lung Lesion": 2.4,
-                                                                            "Pneumothorax": 1.0}),
-    HomeDrug(("ondansetron HCl", "dexamethasone"), ("Antiemetic - Selective Serotonin 5-HT3 Antagonists",),
-                                                    -2.9,
-             {"Lung Lesion": 1.9}),
-    HomeDrug(("oxycodone", "Percocet"), ("Analgesic Opioid Agonists",), -2.2, {"Atelectasis": 0.9,
-                                                                               "Fracture": 0.6}),
+    HomeDrug(
+        ("warfarin", "Coumadin"),
+        ("Anticoagulants - Coumarin",),
+        -2.5,
+        {"Cardiomegaly": 0.7, "Support Devices": 0.7},
+    ),
+    HomeDrug(
+        ("amiodarone",), ("Antiarrhythmic - Class III",), -3.7, {"Support Devices": 2.2, "Cardiomegaly": 1.0}
+    ),
+    HomeDrug(
+        ("sevelamer carbonate", "calcium acetate"),
+        ("Phosphate Binders",),
+        -3.5,
+        {"Support Devices": 1.9, "Edema": 0.9, "Pleural Effusion": 0.5},
+    ),
+    HomeDrug(
+        ("albuterol sulfate", "ProAir HFA"),
+        ("Beta 2-Adrenergic Agents, Inhaled, Short Acting",),
+        -1.9,
+        {"Pneumothorax": 0.9, "Lung Lesion": 0.5},
+    ),
+    HomeDrug(
+        ("Spiriva with HandiHaler", "Advair Diskus"),
+        ("Asthma/COPD Therapy - Anticholinergics, Inhaled",),
+        -2.8,
+        {"Pneumothorax": 1.5, "Lung Lesion": 1.0},
+    ),
+    HomeDrug(
+        ("nicotine",),
+        ("Smoking Deterrents - Nicotine-Type",),
+        -3.3,
+        {"Lung Lesion": 2.4, "Pneumothorax": 1.0},
+    ),
+    HomeDrug(
+        ("ondansetron HCl", "dexamethasone"),
+        ("Antiemetic - Selective Serotonin 5-HT3 Antagonists",),
+        -2.9,
+        {"Lung Lesion": 1.9},
+    ),
+    HomeDrug(
+        ("oxycodone", "Percocet"), ("Analgesic Opioid Agonists",), -2.2, {"Atelectasis": 0.9, "Fracture": 0.6}
+    ),
     HomeDrug(("docusate sodium", "senna"), ("Laxative - Surfactant",), -2.2, {"Atelectasis": 0.9}),
-    HomeDrug(("alendronate", "calcium carbonate-vitamin D3"),
-              ("Bone Resorption Inhibitors - Bisphosphonates",), -2.8,
-             {"Fracture": 2.1}),
+    HomeDrug(
+        ("alendronate", "calcium carbonate-vitamin D3"),
+        ("Bone Resorption Inhibitors - Bisphosphonates",),
+        -2.8,
+        {"Fracture": 2.1},
+    ),
     HomeDrug(("isoniazid", "colchicine"), ("Antitubercular - Isoniazid",), -4.5, {"Pleural Other": 3.4}),
-    HomeDrug(("levofloxacin", "azithromycin"), ("Quinolone Antibiotics",), -3.3,
-             {"Pneumonia": 1.9, "Consolidation": 1.7}),
+    HomeDrug(
+        ("levofloxacin", "azithromycin"),
+        ("Quinolone Antibiotics",),
+        -3.3,
+        {"Pneumonia": 1.9, "Consolidation": 1.7},
+    ),
     HomeDrug(("prednisone",), ("Glucocorticoids",), -2.6, {"Pneumonia": 0.6}),
-    HomeDrug(("labetalol", "hydralazine"), ("Antihypertensive - Vasodilators",), -3.2,
-             {"Enlarged Cardiomediastinum": 2.4}),
+    HomeDrug(
+        ("labetalol", "hydralazine"),
+        ("Antihypertensive - Vasodilators",),
+        -3.2,
+        {"Enlarged Cardiomediastinum": 2.4},
+    ),
     HomeDrug(("atorvastatin", "simvastatin"), ("Antihyperlipidemic - HMG CoA Reductase Inhibitors",), -1.0),
-    HomeDrug(("aspirin",), ("Platelet Aggregation Inhibitors - Salicylates", "Analgesic - Salicylates"),
-                            -0.9),
-    HomeDrug(("omeprazole", "pantoprazole"),
-              ("Gastric Acid Secretion Reducing Agents - Proton Pump Inhibitors",), -1.2),
+    HomeDrug(
+        ("aspirin",), ("Platelet Aggregation Inhibitors - Salicylates", "Analgesic - Salicylates"), -0.9
+    ),
+    HomeDrug(
+        ("omeprazole", "pantoprazole"),
+        ("Gastric Acid Secretion Reducing Agents - Proton Pump Inhibitors",),
+        -1.2,
+    ),
     HomeDrug(("metformin",), ("Antihyperglycemic - Biguanide Type",), -1.8),
     HomeDrug(("insulin glargine",), ("Insulin Analogs - Long Acting",), -2.4),
     HomeDrug(("levothyroxine",), ("Thyroid Hormones - Synthetic T4",), -2.2),
-    HomeDrug(("sertraline", "citalopram"), ("Antidepressant - Selective Serotonin Reuptake Inhibitors",),
-                                            -1.9,
-             {"No Finding": 0.4}),
+    HomeDrug(
+        ("sertraline", "citalopram"),
+        ("Antidepressant - Selective Serotonin Reuptake Inhibitors",),
+        -1.9,
+        {"No Finding": 0.4},
+    ),
     HomeDrug(("lorazepam", "clonazepam"), ("Anxiolytic - Benzodiazepines",), -2.6, {"No Finding": 0.6}),
     HomeDrug(("acetaminophen",), ("Analgesic Antipyretic - Non-Salicylate",), -1.6),
     HomeDrug(("ibuprofen",), ("NSAID Analgesics",), -2.3, {"No Finding": 0.5}),
     HomeDrug(("oral contraceptive", "multivitamin"), ("Multivitamins",), -2.2, {"No Finding": 0.4}),
-)  # fmt: skip
+)
 
 # Given once the film has been read: a leak if it ever became a feature.
 DRUGS_AFTER_FILM: dict[str, tuple[str, ...]] = {

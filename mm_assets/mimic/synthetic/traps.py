@@ -39,12 +39,19 @@ def _keep_one_pa_film(cohort: Cohort, study_id: int, rng: np.random.Generator) -
     """Leave the study a single PA film, so that no second film rescues it."""
     of_study = cohort.films.index[cohort.films["study_id"] == study_id]
     cohort.films.drop(index=of_study[1:], inplace=True)
-    cohort.films.loc[of_study[0], ["view", "rows", "columns"]] = ["PA", 3056, 2544]
+    cohort.films.at[of_study[0], "view"] = "PA"
+    cohort.films.at[of_study[0], "rows"] = 3056
+    cohort.films.at[of_study[0], "columns"] = 2544
 
 
-def _appended(frame: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
-    added = row.to_frame().T.astype(frame.dtypes.to_dict())
-    return pd.concat([frame, added.set_axis([frame.index.max() + 1])])
+def _appended(frame: pd.DataFrame, values: dict[str, Any]) -> pd.DataFrame:
+    added = pd.DataFrame([values], index=[frame.index.max() + 1]).astype(frame.dtypes.to_dict())
+    return pd.concat([frame, added])
+
+
+def _like(frame: pd.DataFrame, row: int, **changes: Any) -> dict[str, Any]:
+    """The values of a row with some of them changed."""
+    return {column: _value(frame, row, column) for column in frame.columns} | changes
 
 
 def _value(frame: pd.DataFrame, row: int, column: str) -> Any:
@@ -60,21 +67,16 @@ def _stay(cohort: Cohort, row: int) -> int:
 
 
 def _outcome(cohort: Cohort, row: int, expected: str | None = None) -> _Expected:
-    study = cohort.studies.loc[row]
+    study_id, stay_id = (int(_value(cohort.studies, row, column)) for column in ("study_id", "stay_id"))
     dicom_id = str(_value(cohort.films, _film(cohort, row), "dicom_id"))
-    return [(int(study["study_id"]), dicom_id, expected or f"linked:{study['stay_id']}")]
+    return [(study_id, dicom_id, expected or f"linked:{stay_id}")]
 
 
-def _add_stay(cohort: Cohort, like: int, intime: pd.Timestamp, outtime: pd.Timestamp, study: int) -> int:
-    """Another stay of the same patient; returns its stay_id, the lowest of all so that file order
-    misleads."""
+def _add_stay(cohort: Cohort, like: int, intime: pd.Timestamp, outtime: pd.Timestamp) -> None:
+    """Another stay of the same patient, with the lowest stay_id of all so that file order misleads."""
     stay_id = int(cohort.stays["stay_id"].min()) - 1
-    stay = cohort.stays.loc[like].copy()
-    stay[["stay_id", "intime", "outtime", "study", "hadm_id", "celsius"]] = [
-        stay_id, intime, outtime, study, pd.NA, False,
-    ]  # fmt: skip
-    cohort.stays = _appended(cohort.stays, stay)
-    return stay_id
+    changes = {"stay_id": stay_id, "intime": intime, "outtime": outtime, "study": -1, "hadm_id": pd.NA}
+    cohort.stays = _appended(cohort.stays, _like(cohort.stays, like, **changes, celsius=False))
 
 
 def _move_film(cohort: Cohort, row: int, to: pd.Timestamp) -> None:
@@ -89,9 +91,9 @@ def celsius_triage(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expec
 
 def overlapping_stays(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
     """Two stays contain the film: the one with the later arrival wins."""
-    stay = cohort.stays.loc[_stay(cohort, row)]
-    begin = stay["intime"] - pd.Timedelta(hours=3)
-    _add_stay(cohort, _stay(cohort, row), begin, stay["outtime"] + pd.Timedelta(hours=1), -1)
+    stay = _stay(cohort, row)
+    intime, outtime = (_value(cohort.stays, stay, column) for column in ("intime", "outtime"))
+    _add_stay(cohort, stay, intime - pd.Timedelta(hours=3), outtime + pd.Timedelta(hours=1))
     return _outcome(cohort, row)
 
 
@@ -108,7 +110,7 @@ def just_after_midnight(cohort: Cohort, row: int, rng: np.random.Generator) -> _
 def stays_a_day_apart(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
     """An earlier stay began within 24 h before the film and ended before it; it has the lower stay_id."""
     begin = _value(cohort.studies, row, "study_dt").floor("s") - pd.Timedelta(hours=23)
-    _add_stay(cohort, _stay(cohort, row), begin, begin + pd.Timedelta(hours=4), -1)
+    _add_stay(cohort, _stay(cohort, row), begin, begin + pd.Timedelta(hours=4))
     return _outcome(cohort, row)
 
 
@@ -123,27 +125,21 @@ def boarder(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
 
 def two_frontals(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
     """One study with an AP and a PA film: the PA film is taken although the AP film is larger."""
-    film = cohort.films.loc[_film(cohort, row)].copy()
-    expected = _outcome(cohort, row)
-    film[["dicom_id", "view", "rows", "columns"]] = [new_dicom_id(rng), "AP", 3056, 3056]
-    cohort.films = _appended(cohort.films, film)
-    return expected
+    changes = {"dicom_id": new_dicom_id(rng), "view": "AP", "rows": 3056, "columns": 3056}
+    cohort.films = _appended(cohort.films, _like(cohort.films, _film(cohort, row), **changes))
+    return _outcome(cohort, row)
 
 
 def two_studies_in_stay(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:
     """Two studies in one stay: the first is kept."""
-    expected = _outcome(cohort, row)
-    second = cohort.studies.loc[row].copy()
-    stay_id = second["stay_id"]
-    later = second["study_dt"] + pd.Timedelta(minutes=30)
-    second[["study_id", "study_dt", "stay_id"]] = [int(cohort.studies["study_id"].min()) - 1, later, -1]
-    cohort.studies = _appended(cohort.studies, second)
-    stay = cohort.stays.index[cohort.stays["stay_id"] == stay_id][0]
+    study_id, dicom_id = int(cohort.studies["study_id"].min()) - 1, new_dicom_id(rng)
+    later = _value(cohort.studies, row, "study_dt") + pd.Timedelta(minutes=30)
+    stay, film = _stay(cohort, row), _film(cohort, row)
     cohort.stays.at[stay, "outtime"] = max(_value(cohort.stays, stay, "outtime"), later.ceil("h"))
-    film = cohort.films.loc[_film(cohort, row)].copy()
-    film[["dicom_id", "study_id"]] = [new_dicom_id(rng), second["study_id"]]
-    cohort.films = _appended(cohort.films, film)
-    return [*expected, (int(second["study_id"]), str(film["dicom_id"]), "not_linked")]
+    second = _like(cohort.studies, row, study_id=study_id, study_dt=later, stay_id=-1)
+    cohort.studies = _appended(cohort.studies, second)
+    cohort.films = _appended(cohort.films, _like(cohort.films, film, study_id=study_id, dicom_id=dicom_id))
+    return [*_outcome(cohort, row), (study_id, dicom_id, "not_linked")]
 
 
 def duplicate_row(cohort: Cohort, row: int, rng: np.random.Generator) -> _Expected:

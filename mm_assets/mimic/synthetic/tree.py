@@ -52,7 +52,8 @@ Every patient, table row and image below this folder was made by a program. Noth
 from any person. File names, headers and value conventions follow MIMIC-CXR-JPG 2.1.0, MIMIC-IV-ED 2.2 and
 MIMIC-IV 3.1, so that the real data can take the place of this tree.
 
-Lateral films and films outside every ED stay have table rows but no image; IMAGE_FILENAMES lists what exists.
+Lateral films and films outside every ED stay have table rows but no image; IMAGE_FILENAMES lists
+the films of this tree.
 """
 # Words that open each random stream, so that one part can change without moving the others.
 _STREAMS = ("cohort", "traps", "labels", "appearance", "words", "vitals", "events", "tables")

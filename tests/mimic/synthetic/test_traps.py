@@ -19,7 +19,7 @@ def test_every_trap_is_planted(root: Path) -> None:
 
 def test_linking_reaches_every_expected_outcome(tree: TreeReport) -> None:
     from mm_assets.mimic.linking import link_studies
-    from mm_assets.records.tables import TableSpec, read_csv_table
+    from mm_assets.records.tables import read_csv_table
 
     specs = {
         "cxr_metadata": (f"cxr/{schema.CXR_METADATA}.gz", schema.CXR_METADATA_COLUMNS),
@@ -28,10 +28,7 @@ def test_linking_reaches_every_expected_outcome(tree: TreeReport) -> None:
         "edstays": ("ed/ed/edstays.csv.gz", schema.EDSTAYS_COLUMNS),
         "patients": ("iv/hosp/patients.csv.gz", schema.PATIENTS_COLUMNS),
     }
-    tables = {
-        name: read_csv_table(tree.root / path, TableSpec(name, columns))
-        for name, (path, columns) in specs.items()
-    }
+    tables = {name: read_csv_table(tree.root / path, columns) for name, (path, columns) in specs.items()}
     result = link_studies(tables)
     stay_of = dict(
         zip(*(result.links[column].to_pylist() for column in ("dicom_id", "stay_id")), strict=True)

@@ -60,7 +60,7 @@ def heat_map(explanation: Explanation, label: str, opacity: float) -> str:
 
 
 def no_film() -> str:
-    return '<div class="mm-empty">No film was sent, so there is no heat-map.</div>'
+    return '<div class="mm-empty">No film was read, so there is no heat-map.</div>'
 
 
 def _figure(

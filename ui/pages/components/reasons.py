@@ -12,7 +12,7 @@ from mm_assets.mimic.case import MODALITY_NAMES, Contribution, Passage, Provenan
 def contributions_chart(contributions: Sequence[Contribution], label: str) -> str:
     """One bar per modality: the probability of ``label`` minus what it would be without that modality."""
     if len(contributions) < 2:
-        return '<p class="mm-hint">Only one modality was given, so there is nothing to compare.</p>'
+        return '<p class="mm-hint">Only one modality was read, so there is nothing to compare.</p>'
     largest = max(0.05, *(abs(part.change[label]) for part in contributions))
     rows = "".join(_part(part, label, largest) for part in contributions)
     return (

@@ -1,0 +1,63 @@
+"""One small demo, run once through the real command line; the tests of this folder look at what it left."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LIMIT = 64
+
+
+@dataclass(frozen=True)
+class House:
+    """A folder with its own artifacts, scratch and Dagster history, and `mm` inside it."""
+
+    root: Path
+
+    @property
+    def home(self) -> Path:
+        return self.root / "mm"
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MM_", "DAGSTER_"))}
+        return {
+            **kept,
+            "MM_HOME": str(self.home),
+            "MM_SCRATCH": str(self.root / "scratch"),
+            "DAGSTER_HOME": str(self.root / "dagster"),
+        }
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "ui.cli", *arguments]
+
+    def mm(self, *arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.command(*arguments), cwd=REPOSITORY, env={**self.environment(), **environment},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, f"mm {' '.join(arguments)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def status(self) -> dict[str, Any]:
+        return json.loads(self.mm("status", "--json").stdout)["wings"]["mimic"]["assets"]
+
+    def copy_of(self, to: Path, assets: list[str]) -> "House":
+        """A house that holds these assets of this one and nothing else."""
+        copy = House(to)
+        for asset in assets:
+            shutil.copytree(self.home / "mimic" / asset, copy.home / "mimic" / asset)
+        return copy
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    made = House(tmp_path_factory.mktemp("house"))
+    made.mm("demo", "--limit", str(LIMIT))
+    return made
