@@ -1,12 +1,13 @@
 """Stage 1 and stage 2 of the full configuration on one GPU: ours beside plain Lightning defaults, in one run.
 
-The full configuration is ViT-B/16 at 224 px, ModernBERT-base and fusion at width 768, on random weights: what is
-measured is speed, not accuracy. Ours: bfloat16 autocast and fused attention kernels, and stage 1 on stored features.
-Defaults: float32 ("32-true") and attention written out as matrix products, with the encoders run in both stages, as
-a first Lightning script would. Needs torch, timm, transformers, pytorch_lightning; no Dagster.
+The full configuration is ViT-B/16 at 224 px, ModernBERT-base and fusion at width 768, on random weights: what
+is measured is speed, not accuracy. Ours: bfloat16 autocast and fused attention kernels, and stage 1 on stored
+features. Defaults: float32 ("32-true") and attention written out as matrix products, with the encoders run in
+both stages, as a first Lightning script would. Needs torch, timm, transformers, pytorch_lightning; no
+Dagster.
 
-Model FLOP utilisation counts the matrix products of the model (as torch's FlopCounterMode sees them in one forward
-and backward pass with the attention written out) over the peak of the device in the number type used.
+Model FLOP utilisation counts the matrix products of the model (as torch's FlopCounterMode sees them in one
+forward and backward pass with the attention written out) over the peak of the device in the number type used.
 
     python benchmarks/gpu_mimic.py [--steps 30] [--batch 32] [--words 160] [--json FILE]
 """
@@ -141,7 +142,8 @@ def run_lightning(
             logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
         task = Task()
-        trainer.fit(task, [on_device] * (steps + WARM_UP))
+        same_batch = torch.utils.data.DataLoader([on_device] * (steps + WARM_UP), batch_size=None)  # type: ignore[arg-type]
+        trainer.fit(task, same_batch)
     return task.seconds
 
 
@@ -181,18 +183,14 @@ def measure(stage: int, *, ours: bool, n: int, words: int, steps: int) -> dict[s
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--words", type=int, default=160)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here as well")
     options = parser.parse_args()
     if not torch.cuda.is_available():
-        print(
-            "This benchmark needs a CUDA device and found none; benchmarks/fusion_training.py runs on a CPU."
-        )
+        print("This benchmark needs a CUDA device and found none; benchmarks/fusion_training.py runs on a CPU.")
         return 3
     parameters = parameter_table(build(2, on_features=False))
     rows = [

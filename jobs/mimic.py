@@ -4,6 +4,7 @@ Belongs here: selections, cron lines, sensors. Does not belong here: what an ass
 """
 
 import json
+from typing import Any
 
 import dagster as dg
 
@@ -73,7 +74,7 @@ def source_files(house: House) -> list[tuple[float, str]]:
 )
 def mimic_new_source_files(context: dg.SensorEvaluationContext, house: House) -> dg.SensorResult | dg.SkipReason:
     """Cursor: newest object time seen and the objects seen around it; never the wall clock."""
-    state = json.loads(context.cursor) if context.cursor else {"mark": 0.0, "seen": {}}
+    state: dict[str, Any] = json.loads(context.cursor) if context.cursor else {"mark": 0.0, "seen": {}}
     fresh = [
         (time, key)
         for time, key in source_files(house)

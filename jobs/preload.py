@@ -5,16 +5,3 @@ The private dagster modules are what a worker loads to reach its instance; a tes
 the forkserver swallows an ImportError.
 """
 
-import alembic.command
-import dagster._core.run_coordinator
-import dagster._core.scheduler
-import dagster._core.storage.event_log
-import dagster._core.storage.local_compute_log_manager
-import dagster._core.storage.root
-import dagster._core.storage.runs
-import dagster._core.storage.schedules
-import dagster._core.storage.sqlite_storage
-import duckdb
-import great_expectations
-import sqlalchemy.dialects.sqlite
-import torch

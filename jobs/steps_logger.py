@@ -42,7 +42,7 @@ class StepLines(logging.Handler):
         sys.stderr.flush()
 
 
-@dg.logger(description="One line per step on stderr")
+@dg.logger(config_schema=None, description="One line per step on stderr")
 def steps_logger(_: dg.InitLoggerContext) -> logging.Logger:
     """A fresh logger: Dagster attaches its own metadata to each record."""
     logger = logging.Logger("mm-steps", logging.DEBUG)

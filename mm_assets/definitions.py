@@ -14,7 +14,7 @@ from mm_assets.mimic.model_assets import mimic_model_assets
 from mm_assets.mimic.text_assets import mimic_text_assets
 from resources.dagster_resources import House
 
-# Forkserver with an explicit preload list starts a step about four times faster than the default (docs/decisions.md).
+# Forkserver with an explicit preload list starts a step four times faster than the default (docs/decisions.md).
 executor = dg.multiprocess_executor.configured(
     {"max_concurrent": 2, "start_method": {"forkserver": {"preload_modules": ["jobs.preload", "mm_assets.definitions"]}}}
 )

@@ -7,7 +7,6 @@ Exit codes: 0 done; 1 a run or a blocking check failed; 2 the request cannot be 
 """
 
 import json
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -248,4 +247,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

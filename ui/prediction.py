@@ -47,7 +47,7 @@ def predict_chest(settings: Settings, image: Path | None, fields: Mapping[str, A
 def print_prediction(prediction: "Prediction") -> None:
     """Findings above their threshold first, then warnings and provenance."""
     console = Console()
-    table = Table("finding", "probability", prediction.interval, "threshold", "")
+    table = Table("finding", "probability", "interval", "threshold", "")
     for finding in sorted(prediction.findings, key=lambda finding: -finding.probability):
         table.add_row(
             finding.label,
@@ -57,6 +57,7 @@ def print_prediction(prediction: "Prediction") -> None:
             "above" if finding.positive else "",
         )
     console.print(table)
+    console.print(f"interval: {prediction.interval}", highlight=False)
     for warning in prediction.warnings:
         console.print(f"[yellow]{warning.code}[/yellow] {warning.message}", highlight=False)
     origin = prediction.provenance

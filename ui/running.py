@@ -60,7 +60,7 @@ def asset_selection(text: str) -> dg.AssetSelection:
         return dg.AssetSelection.from_string(text)
     upstream, downstream = text.startswith("+"), text.endswith("+")
     name = text.strip("+")
-    selection = (
+    selection: dg.AssetSelection = (
         dg.AssetSelection.assets(dg.AssetKey(name.split("/"))) if "/" in name else dg.AssetSelection.groups(name)
     )
     if upstream:
@@ -90,14 +90,16 @@ def with_missing_upstream(keys: list[dg.AssetKey], store: ArtifactStore) -> list
     wanted, todo = set(keys), list(keys)
     while todo:
         for parent in graph.get(todo.pop()).parent_keys:
-            if parent not in wanted and not is_published(store, parent):
+            if parent not in wanted and not is_published(store, parent, graph.get(parent).is_partitioned):
                 wanted.add(parent)
                 todo.append(parent)
     return sorted(wanted)
 
 
-def is_published(store: ArtifactStore, key: dg.AssetKey) -> bool:
-    """Whether the asset (at least one partition of it) has a current artifact."""
+def is_published(store: ArtifactStore, key: dg.AssetKey, partitioned: bool) -> bool:
+    """Whether the asset has a current artifact; a partitioned one, of every directory."""
+    if partitioned:
+        return set(DIRECTORIES) <= set(store.partitions(*key.path))
     try:
         store.version(*key.path)
     except ArtifactMissing:

@@ -6,10 +6,12 @@ Belongs here: reading current artifacts and the latest check results. Does not b
 from typing import Any
 
 import dagster as dg
-from dagster import AssetCheckSeverity
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from mm_assets.definitions import build_defs
 from resources.artifacts import ArtifactMissing, ArtifactStore
+
+ENDED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 
 
 def status(store: ArtifactStore, instance: dg.DagsterInstance) -> dict[str, Any]:
@@ -47,17 +49,21 @@ def published(store: ArtifactStore, wing: str, asset: str) -> dict[str, Any]:
 
 
 def check_counts(instance: dg.DagsterInstance, keys: list[dg.AssetCheckKey]) -> dict[str, int]:
-    """How many checks last passed, failed with severity ERROR, or failed with WARN; and how many never ran."""
+    """How many checks last passed, failed with severity ERROR, or failed with WARN; one that never ran counts nowhere.
+
+    A killed or skipped run leaves a planned evaluation behind: the last one that came to a result is counted.
+    """
     counts = {"passed": 0, "failed": 0, "warned": 0}
-    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys) if keys else {}
-    for record in latest.values():
-        evaluation = record.evaluation
-        if evaluation is None:
-            continue
-        if evaluation.passed:
-            counts["passed"] += 1
-        elif evaluation.severity == AssetCheckSeverity.ERROR:
-            counts["failed"] += 1
-        else:
-            counts["warned"] += 1
+    for key in keys:
+        records = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=ENDED)
+        for record in records:
+            evaluation = record.evaluation
+            if evaluation is None:
+                continue
+            if evaluation.passed:
+                counts["passed"] += 1
+            elif evaluation.severity == dg.AssetCheckSeverity.ERROR:
+                counts["failed"] += 1
+            else:
+                counts["warned"] += 1
     return counts

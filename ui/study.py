@@ -94,7 +94,8 @@ def machine() -> str:
         model = found[1].strip() if found else ""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
-    return f"{model or platform.processor()}, {cores} cores, {gpu}, Python {platform.python_version()}, torch {torch.__version__}"
+    software = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{model or platform.processor()}, {cores} cores, {gpu}, {software}"
 
 
 def write_readme_table(wing: str, results: dict[str, Any]) -> None:

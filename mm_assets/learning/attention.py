@@ -1,7 +1,7 @@
 """Attention between token sequences, with masks.
 
-Belongs here: the residual pre-norm cross-attention, masked pooling and modality dropout that several models share.
-Does not belong here: which modality attends to which (the model modules).
+Belongs here: the residual pre-norm cross-attention, masked pooling and modality dropout that several models
+share. Does not belong here: which modality attends to which (the model modules).
 """
 
 import torch
@@ -12,8 +12,8 @@ from torch import nn
 class CrossAttention(nn.Module):
     """``queries + Attention(LN(queries), LN(context))``, multi-head, fused kernels where the device has them.
 
-    ``forward(queries [B, Q, D], context [B, K, D], context_mask bool [B, K]) -> [B, Q, D]``; every row of the mask
-    must keep at least one token.
+    ``forward(queries [B, Q, D], context [B, K, D], context_mask bool [B, K]) -> [B, Q, D]``; every row of the
+    mask must keep at least one token.
     """
 
     def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
@@ -58,8 +58,8 @@ def masked_max_pool(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 def drop_modalities(present: torch.Tensor, probability: float) -> torch.Tensor:
     """Hide modalities of a training batch at random: bool [B, M] -> bool [B, M].
 
-    Each is hidden with ``probability``; a record that would lose everything keeps what it had. Draws from torch's
-    generator, which the training loop seeds from (seed, epoch, step).
+    Each is hidden with ``probability``; a record that would lose everything keeps what it had. Draws from
+    torch's generator, which the training loop seeds from (seed, epoch, step).
     """
     kept = present & (torch.rand(present.shape, device=present.device) >= probability)
     return torch.where(kept.any(1, keepdim=True), kept, present)

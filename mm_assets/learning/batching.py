@@ -18,8 +18,8 @@ def epoch_order(
 ) -> list[np.ndarray]:
     """The shuffled batches of one epoch, of almost equal size.
 
-    Sizes differ by at most one, so that no small remainder upsets batch normalisation. With ``world`` processes
-    each gets the same number of batches.
+    Sizes differ by at most one, so that no small remainder upsets batch normalisation. With ``world``
+    processes each gets the same number of batches.
     """
     shuffled = np.random.default_rng([seed, epoch]).permutation(records)
     if world > 1:

@@ -1,7 +1,7 @@
 """A model as a folder: ``model.safetensors``, ``model.json``, ``card.md``. One writer, one loader.
 
-Belongs here: the folder's layout and what its specification must hold. Does not belong here: building a network
-from the specification (each wing's model module) and deciding that a model may be released.
+Belongs here: the folder's layout and what its specification must hold. Does not belong here: building a
+network from the specification (each wing's model module) and deciding that a model may be released.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Pretrained encoders as token makers: a film becomes patch tokens, a note becomes word tokens.
 
-Belongs here: loading by card (embedded package, local folder or hub revision), and random weights of the published
-shapes for tests and benchmarks. Does not belong here: the list of encoders (resources/hub.py), pooling and
-storing of tokens (the wings' features), and anything that trains.
+Belongs here: loading by card (embedded package, local folder or hub revision), and random weights of the
+published shapes for tests and benchmarks. Does not belong here: the list of encoders (resources/hub.py),
+pooling and storing of tokens (the wings' features), and anything that trains.
 """
 
 from collections.abc import Sequence
@@ -75,7 +75,8 @@ class TextEncoder(nn.Module):
 
 
 def load_vision(card: EncoderCard, folder: Path | None = None) -> VisionEncoder:
-    """The vision encoder of ``card`` in eval mode; ``folder`` holds the weights in place of the registry's source.
+    """The vision encoder of ``card`` in eval mode; ``folder`` holds the weights in place of the registry's
+    source.
 
     Raises EncoderUnavailable.
     """
@@ -110,7 +111,7 @@ def random_vision(card: EncoderCard) -> VisionEncoder:
     trunk = timm.create_model(
         "vit_base_patch16_224", pretrained=False, num_classes=0, img_size=card.image_size
     )
-    return VisionEncoder(card.name, trunk, "timm", _card_transform(card), trunk.num_features)
+    return VisionEncoder(card.name, trunk, "timm", _card_transform(card), 768)
 
 
 def random_text(card: EncoderCard) -> TextEncoder:
@@ -120,7 +121,7 @@ def random_text(card: EncoderCard) -> TextEncoder:
     """
     from transformers import ModernBertConfig, ModernBertModel
 
-    config = ModernBertConfig(attn_implementation="sdpa", pad_token_id=0)
+    config = ModernBertConfig(pad_token_id=0)
     trunk = ModernBertModel(config)
     return TextEncoder(card.name, trunk, None, config.hidden_size, config.max_position_embeddings)
 

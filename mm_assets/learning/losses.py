@@ -54,7 +54,7 @@ def combined_loss(
     focal: float = 0.3,
     gamma: float = 2.0,
 ) -> torch.Tensor:
-    """``bce`` x weighted cross-entropy + ``focal`` x focal loss over [B, L], masked mean, a float32 scalar."""
+    """``bce`` x weighted cross-entropy + ``focal`` x focal loss over [B, L]: a masked mean, float32."""
     logits = logits.float()
     targets = torch.where(mask > 0, targets.float(), torch.zeros_like(logits))
     weighted = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=pos_weight, reduction="none")

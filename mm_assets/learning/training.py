@@ -1,12 +1,12 @@
 """Training a network that maps a batch to logits, through Lightning, resumable to the bit.
 
-Belongs here: optimiser, schedule, early stopping, checkpoints, resume, curves. Does not belong here: what a batch
-holds, the loss itself, and where a trained model is kept.
+Belongs here: optimiser, schedule, early stopping, checkpoints, resume, curves. Does not belong here: what a
+batch holds, the loss itself, and where a trained model is kept.
 
-Everything random is drawn from torch's generator, seeded anew at every step from (seed, epoch, step); the order of
-records comes from (seed, epoch). A run that was killed therefore goes on from its last epoch's checkpoint and ends
-with the same weights as one that was not (on a CPU with the same thread count; CUDA kernels may differ in the last
-bit).
+Everything random is drawn from torch's generator, seeded anew at every step from (seed, epoch, step); the
+order of records comes from (seed, epoch). A run that was killed therefore goes on from its last epoch's
+checkpoint and ends with the same weights as one that was not (on a CPU with the same thread count; CUDA
+kernels may differ in the last bit).
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ class FitResult:
 
 
 def run_key(config: Mapping[str, Any], versions: Mapping[str, str]) -> str:
-    """Digest of settings and data versions: the name of a run's folder, so that only its own run resumes it."""
+    """Digest of settings and data versions: names a run's folder, so that only its own run resumes it."""
     text = json.dumps({"config": dict(config), "versions": dict(versions)}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -215,7 +215,7 @@ def _train(
                     }
                 )
                 for kept in (self.train_losses, self.val_logits, self.val_batches):
-                    kept.clear()  # type: ignore[attr-defined]
+                    kept.clear()
                 self.log_dict(self.curves[-1], logger=config.tensorboard)
 
             def configure_optimizers(self) -> Any:

@@ -23,8 +23,12 @@ def transform_spec(
         return values * 3 if len(values) == 1 else values
 
     return {
-        "size": int(size), "mean": three(mean), "std": three(std), "channels": 3, "interpolation": interpolation,
-    }  # fmt: skip
+        "size": int(size),
+        "mean": three(mean),
+        "std": three(std),
+        "channels": 3,
+        "interpolation": interpolation,
+    }
 
 
 def apply_transform(spec: TransformSpec, pixels: np.ndarray | torch.Tensor) -> torch.Tensor:

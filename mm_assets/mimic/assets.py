@@ -115,7 +115,7 @@ def tables(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeRes
     """The raw tables, typed: film metadata, CheXpert labels, official split, emergency stays, triage, vital signs,
     home medicines and patients. A wrong header or a truncated file is an error that names it."""
     from mm_assets.mimic.published import current_source, store_opener
-    from mm_assets.mimic.source import locate, load_tables
+    from mm_assets.mimic.source import load_tables, locate
 
     settings, store = house.settings(), house.artifacts()
     upstream, roots = current_source(store)
@@ -209,7 +209,7 @@ def phase1(context: dg.AssetExecutionContext, house: House, config: Phase1Knobs)
         {
             "films": dg.MetadataValue.md(as_markdown(contact_sheet(films), "stored films") if films else "none"),
             "quarantined": sum(artifact.file("rejected.parquet").rows or 0 for artifact in written),
-            "partitions": dg.MetadataValue.json({artifact.partition: artifact.version for artifact in written}),
+            "partitions": dg.MetadataValue.json({str(artifact.partition): artifact.version for artifact in written}),
         },
     )
 

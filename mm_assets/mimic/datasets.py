@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
+import torch  # noqa: TID253
 
 from mm_assets.mimic.schema import SINGLE_MODALITIES
 from mm_assets.records.token_shards import ShardedRows, map_shard, sharded_rows
@@ -69,8 +69,8 @@ class MultimodalData:
 
         Always: targets and target_mask [B, 14], study_id and subject_id [B]. With the modality ``image``:
         image_tokens [B, Ti, Di]; with ``text``: text_tokens [B, Tt, Dt], text_mask [B, Tt], passage_tokens
-        [B, k, Dt], passage_mask [B, k]; with ``tabular``: clinical and clinical_missing [B, F]; and for each of
-        them ``<modality>_present`` [B]. A model that reads one modality does not pay for the others.
+        [B, k, Dt], passage_mask [B, k]; with ``tabular``: clinical and clinical_missing [B, F]; and for each
+        of them ``<modality>_present`` [B]. A model that reads one modality does not pay for the others.
         """
         r = self.records
         batch = {

@@ -1,7 +1,7 @@
 """Frozen encoders run once: films and notes become stored tokens.
 
-Belongs here: encoding in batches, pooling to the storage budget, writing shards and their index. Does not belong
-here: loading encoders (learning/encoders.py), reading the tokens back (datasets.py), artifacts.
+Belongs here: encoding in batches, pooling to the storage budget, writing shards and their index. Does not
+belong here: loading encoders (learning/encoders.py), reading the tokens back (datasets.py), artifacts.
 
 Tokens are float16. A film keeps at most 8 x 8 patches; a note at most ``cap`` tokens, where a longer note is
 averaged over equal runs of neighbouring tokens instead of being cut, so that its end is not lost.
@@ -15,8 +15,8 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-import torch
-import torch.nn.functional as F
+import torch  # noqa: TID253
+import torch.nn.functional as F  # noqa: TID253
 
 from mm_assets.learning.encoders import TextEncoder, VisionEncoder
 from mm_assets.records.token_shards import write_shard
@@ -167,10 +167,11 @@ def encode_notes(
     dtype: torch.dtype = torch.float32,
     total: int | None = None,
 ) -> list[IndexRow]:
-    """Write ``features-*.safetensors`` (``tokens`` float16 [n, T, D], ``mask`` uint8 [n, T]); rows of the index.
+    """Write ``features-*.safetensors`` (``tokens`` float16 [n, T, D], ``mask`` uint8 [n, T]); rows of the
+    index.
 
-    Notes of similar length are encoded together within a window of 16 batches, which saves most of the padding
-    and keeps memory flat. A note without ids gets one masked zero token. Raises FeaturesNotFinite.
+    Notes of similar length are encoded together within a window of 16 batches, which saves most of the
+    padding and keeps memory flat. A note without ids gets one masked zero token. Raises FeaturesNotFinite.
     """
 
     def tokens() -> Iterator[tuple[NoteRow, np.ndarray, np.ndarray]]:
@@ -236,7 +237,7 @@ def _as_float16(values: torch.Tensor, name: str) -> np.ndarray:
     half = values.detach().to("cpu", torch.float16).numpy()
     if not np.isfinite(half).all():
         raise FeaturesNotFinite(
-            f"{name} returned values that are not finite in float16: encode in float32, or choose another encoder"
+            f"{name} returned values that float16 cannot hold: encode in float32, or choose another encoder"
         )
     return half
 
@@ -274,6 +275,8 @@ def _write_shards(
             if mask is not None:
                 masks[i, : len(mask)] = mask
             index.append(IndexRow(row.study_id, row.split, name, i))
-        tensors = {"tokens": stacked} if part[0][2] is None else {"tokens": stacked, "mask": masks}
+        tensors: dict[str, np.ndarray] = {"tokens": stacked}
+        if part[0][2] is not None:
+            tensors["mask"] = masks
         write_shard(folder / name, tensors)
     return index

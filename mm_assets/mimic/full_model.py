@@ -1,7 +1,7 @@
 """The full configuration: encoders inside, so that they can be fine-tuned.
 
-Belongs here: ViT-B/16 and ModernBERT-base around the fusion network, freezing by stage, learning rates by group.
-Does not belong here: the fusion network itself (model.py) and training on stored tokens (training.py).
+Belongs here: ViT-B/16 and ModernBERT-base around the fusion network, freezing by stage, learning rates by
+group. Does not belong here: the fusion network itself (model.py) and training on stored tokens (training.py).
 
 Stage 1 trains fusion and head on frozen encoders (cheapest on stored tokens); stage 2 trains everything with
 smaller rates below. About 243 M parameters; the original counted 354 M with a text tower nobody used.
@@ -10,8 +10,8 @@ smaller rates below. About 243 M parameters; the original counted 354 M with a t
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-from torch import nn
+import torch  # noqa: TID253
+from torch import nn  # noqa: TID253
 
 from mm_assets.learning.encoders import TextEncoder, VisionEncoder
 from mm_assets.mimic.features import pool_grid
@@ -83,7 +83,7 @@ def set_stage(model: FullMDFNet, stage: Stage) -> None:
 
 
 def stage_groups(model: nn.Module, rates: StageRates, weight_decay: float = 0.05) -> list[dict[str, Any]]:
-    """Optimiser groups ``encoders``, ``fusion`` and ``head`` with their peak learning rates; frozen ones left out."""
+    """Groups ``encoders``, ``fusion`` and ``head`` of trainable weights, each with its peak learning rate."""
     assert isinstance(model, FullMDFNet)
     heads = nn.ModuleList([model.fusion.head, model.fusion.single_heads])
     in_head = {id(p) for p in heads.parameters()}

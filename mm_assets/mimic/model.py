@@ -3,23 +3,24 @@
 Belongs here: the fusion network over stored tokens, its configuration and its variants. Does not belong here:
 encoders (learning/encoders.py), the full configuration with encoders inside (full_model.py), training.
 
-Structure: project each modality to ``dim``; cross-modal attention (film asks text, text asks film, measurements
-ask both); concatenate [vision + text + clinical + attention] as pooled vectors; a 512/256 head with batch
-normalisation. Three linear heads on the single modalities are added to its logits, so that the head has to learn
-only what the modalities say together; with about a thousand records this is what keeps fusion above its best part.
+Structure: project each modality to ``dim``; cross-modal attention (film asks text, text asks film,
+measurements ask both); concatenate [vision + text + clinical + attention] as pooled vectors; a 512/256 head
+with batch normalisation. Three linear heads on the single modalities are added to its logits, so that the
+head has to learn only what the modalities say together; with about a thousand records this is what keeps
+fusion above its best part.
 
 Batch normalisation needs batches of at least about eight records in training; the batches of
 learning/batching.py never leave a small remainder.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
+import torch  # noqa: TID253
+from torch import nn  # noqa: TID253
 
 from mm_assets.learning.attention import CrossAttention, drop_modalities, masked_max_pool, masked_mean_pool
 from mm_assets.mimic.schema import CLINICAL_FEATURES, LABELS, SINGLE_MODALITIES, VARIANTS
@@ -63,10 +64,11 @@ class MDFNetConfig:
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "MDFNetConfig":
+    def from_dict(cls, values: Mapping[str, Any]) -> "MDFNetConfig":
         """From parsed JSON, where tuples have become lists; unknown keys are refused by the constructor."""
         tuples = {f.name for f in fields(cls) if isinstance(f.default, tuple)}
-        return cls(**{key: tuple(v) if key in tuples else v for key, v in values.items()})
+        restored: dict[str, Any] = {key: tuple(v) if key in tuples else v for key, v in values.items()}
+        return cls(**restored)
 
     @classmethod
     def from_json(cls, text: str) -> "MDFNetConfig":
@@ -111,8 +113,8 @@ class TextTokens(nn.Module):
 class TabularTokens(nn.Module):
     """Measurements [B, F] with missing flags -> one token per feature [B, F, dim].
 
-    Values are standardised with the training set's mean and deviation, kept as buffers so that they travel with
-    the weights. A missing value becomes a learned token of its feature, never a number.
+    Values are standardised with the training set's mean and deviation, kept as buffers so that they travel
+    with the weights. A missing value becomes a learned token of its feature, never a number.
     """
 
     mean: torch.Tensor
@@ -194,7 +196,8 @@ class EnhancedMDFNet(nn.Module):
     """``forward(batch) -> logits [B, 14]``; see MultimodalData.batch for the keys of a batch.
 
     Variants: ``fused`` is the whole; ``concat`` leaves the attention out; ``pooled3`` attends over the three
-    pooled vectors only (the original design, a 3 x 3 map); ``image``, ``text`` and ``tabular`` read one modality.
+    pooled vectors only (the original design, a 3 x 3 map); ``image``, ``text`` and ``tabular`` read one
+    modality.
     """
 
     def __init__(self, config: MDFNetConfig) -> None:

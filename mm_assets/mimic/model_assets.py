@@ -53,43 +53,44 @@ def image_features(
     context: dg.AssetExecutionContext, house: House, config: ImageFeatureConfig
 ) -> dg.MaterializeResult:
     """Each film through the frozen vision encoder, once: its patch tokens, pooled to a small grid, in float16."""
-    import torch
+    from contextlib import ExitStack
 
-    from mm_assets.learning.encoders import load_vision
-    from mm_assets.mimic.features import check_budget, encode_films, index_table
-    from mm_assets.mimic.published import film_rows
-    from resources.compute import resolve_device
-    from resources.hub import ENCODERS, local_folder, resolve_encoder
+    from mm_assets.mimic.encode_job import FilmJob, encoder_record, run_film_job
+    from mm_assets.mimic.features import check_budget, index_table
+    from mm_assets.mimic.published import vision_transform
+    from resources.compute import map_items, resolve_device
+    from resources.hub import ENCODERS, resolve_encoder
 
     settings, store = house.settings(), house.artifacts()
-    torch.set_num_threads(settings.workers)
     knobs = config.filled(settings.profile)
-    card = ENCODERS[resolve_encoder(knobs.encoder).name]
-    check_budget(knobs.grid, card.token_dim, 0, 0)
-    encoder = load_vision(card, local_folder(card)).to(resolve_device(settings.device))
+    device = resolve_device(settings.device)
+    name = resolve_encoder(knobs.encoder).name
+    check_budget(knobs.grid, ENCODERS[name].token_dim, 0, 0)
+    noted = encoder_record(name, grid=knobs.grid, transform=vision_transform(name))
+    records = {directory: store.current("mimic", "phase1", directory) for directory in context.partition_keys}
     written = []
-    for directory in context.partition_keys:
-        records = store.current("mimic", "phase1", directory)
-        with store.draft("mimic", "image_features", directory) as draft:
-            index = encode_films(
-                film_rows(store, records), encoder, draft.folder, grid=knobs.grid,
-                total=records.file("records.parquet").rows,
-            )  # fmt: skip
-            draft.write_table("index.parquet", index_table(index))
-            draft.write_json(
-                "encoder.json",
-                {"encoder": card.name, "revision": card.revision, "grid": knobs.grid, "transform": encoder.transform},
-            )
-            written.append(
-                publish(
-                    context, draft, upstream={f"mimic/phase1/{directory}": records.version},
-                    synthetic=records.synthetic,
-                )
-            )  # fmt: skip
+    with ExitStack() as stack:
+        drafts = {part: stack.enter_context(store.draft("mimic", "image_features", part)) for part in records}
+        jobs = [
+            FilmJob(store.local_file(artifact, "records.parquet"), drafts[part].folder, name, knobs.grid, device)
+            for part, artifact in records.items()
+        ]
+        in_turn = device != "cpu" or len(jobs) == 1
+        encoded = map_items(
+            run_film_job, jobs, workers=settings.workers, kind="inline" if in_turn else "process", desc="encode films"
+        )
+        # Published as they come: a killed run keeps the directories that were done.
+        for (part, artifact), index in zip(records.items(), encoded, strict=True):
+            drafts[part].write_table("index.parquet", index_table(index))
+            drafts[part].write_json("encoder.json", noted)
+            upstream = {f"mimic/phase1/{part}": artifact.version}
+            written.append(publish(context, drafts[part], upstream=upstream, synthetic=artifact.synthetic))
     rows = sum(artifact.rows for artifact in written)
     size = sum(file.bytes for artifact in written for file in artifact.files)
     return materialized(
-        store, written, {"encoder": card.name, "grid": knobs.grid, "bytes per record": size / max(1, rows)}
+        store,
+        written,
+        {"encoder": name, "grid": knobs.grid, "bytes per record": size / max(1, rows), "device": device},
     )
 
 
@@ -99,33 +100,32 @@ def image_features(
 )  # fmt: skip
 def text_features(context: dg.AssetExecutionContext, house: House, config: TextFeatureConfig) -> dg.MaterializeResult:
     """Each note through the frozen text encoder, once, and each passage once, apart from the notes."""
-    import torch
-    from safetensors.numpy import save_file
-
-    from mm_assets.learning.encoders import load_text
-    from mm_assets.mimic.features import encode_notes, encode_passages, index_table
-    from mm_assets.mimic.published import note_rows
-    from resources.compute import resolve_device
-    from resources.hub import ENCODERS, local_folder
+    from mm_assets.mimic.encode_job import PART_ROWS, NoteJob, encoder_record, run_note_job, write_passages
+    from mm_assets.mimic.features import index_table
+    from resources.compute import map_items, resolve_device
 
     settings, store = house.settings(), house.artifacts()
-    torch.set_num_threads(settings.workers)
     knobs = config.filled(settings.profile)
+    device = resolve_device(settings.device)
     records, notes = store.current("mimic", "phase3"), store.current("mimic", "phase2")
     base = store.current("mimic", "knowledge_base")
-    card = ENCODERS[store.read_json(notes, "text.json")["encoder"]]
-    encoder = load_text(card, local_folder(card)).to(resolve_device(settings.device))
-    passages = store.read_table(base, "passages.parquet")["text"].to_pylist()
+    name = store.read_json(notes, "text.json")["encoder"]
+    source = store.local_file(records, "records.parquet")
     with store.draft("mimic", "text_features") as draft:
-        index = encode_notes(
-            note_rows(store, records), encoder, draft.folder, cap=knobs.max_tokens,
-            total=records.file("records.parquet").rows,
-        )  # fmt: skip
-        draft.write_table("index.parquet", index_table(index))
-        save_file(
-            {"tokens": encode_passages(passages, encoder)}, str(draft.path("passages/vectors.safetensors"))
+        starts = range(0, records.file("records.parquet").rows or 0, PART_ROWS)
+        jobs = [
+            NoteJob(source, start, draft.folder / f"part-{number:05d}", name, knobs.max_tokens, device)
+            for number, start in enumerate(starts)
+        ]
+        in_turn = device != "cpu" or len(jobs) == 1
+        encoded = map_items(
+            run_note_job, jobs, workers=settings.workers, kind="inline" if in_turn else "process", desc="encode notes"
         )
-        draft.write_json("encoder.json", {"encoder": card.name, "revision": card.revision, "max_tokens": knobs.max_tokens})
+        for job, index in zip(jobs, encoded, strict=True):
+            draft.write_table(f"{job.folder.name}/index.parquet", index_table(index))
+        passages = store.read_table(base, "passages.parquet")["text"].to_pylist()
+        write_passages(passages, name, device, draft.path("passages.safetensors"))
+        draft.write_json("encoder.json", encoder_record(name, max_tokens=knobs.max_tokens))
         artifact = publish(
             context, draft,
             upstream={
@@ -133,7 +133,7 @@ def text_features(context: dg.AssetExecutionContext, house: House, config: TextF
             },
             synthetic=records.synthetic,
         )  # fmt: skip
-    return materialized(store, artifact, {"encoder": card.name, "passages": len(passages)})
+    return materialized(store, artifact, {"encoder": name, "passages": len(passages), "device": device})
 
 
 @dg.asset(
@@ -148,7 +148,14 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
     from mm_assets.mimic.labels import LabelPolicy
     from mm_assets.mimic.published import training_files
     from mm_assets.mimic.schema import VARIANTS
-    from mm_assets.mimic.train_job import TrainJob, curve_panels, curves_table, joined, run_train_job, training_record
+    from mm_assets.mimic.train_job import (
+        TrainJob,
+        curve_panels,
+        curves_table,
+        joined,
+        run_train_job,
+        training_record,
+    )
     from resources.compute import map_items, precision_for, resolve_device
 
     settings, store = house.settings(), house.artifacts()

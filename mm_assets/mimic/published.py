@@ -4,7 +4,7 @@ Belongs here: from artifacts to the plain values and local files that the pure m
 Does not belong here: computing anything from them, and publishing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,13 +18,13 @@ from mm_assets.mimic.schema import LABELS, PHASE1_COLUMNS, SPLITS
 from mm_assets.mimic.source import MimicSource
 from resources.artifact_record import Artifact, ArtifactMissing
 from resources.artifacts import ArtifactStore
+from resources.errors import MendableError
 from resources.objects import ObjectMissing, ObjectStore
 from resources.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mm_assets.mimic.features import FilmRow, NoteRow
     from mm_assets.mimic.model_card import CardFacts
     from mm_assets.mimic.phase1 import Phase1Tables
     from mm_assets.mimic.predictions import SplitPredictions
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 NO_ROWS = pa.table({})
 # Folders of the synthetic tree inside the source artifact.
 TREE_CXR, TREE_ED, TREE_IV = "tree/cxr", "tree/ed", "tree/iv"
+
+
+class StaleInputs(MendableError):
+    """Two published assets that are read together were not made from the same data."""
 
 
 def store_opener(settings: Settings) -> Callable[[str], ObjectStore]:
@@ -139,29 +143,36 @@ def some_films(store: ArtifactStore, artifacts: list[Artifact], count: int) -> l
     return films[:count]
 
 
-def film_rows(store: ArtifactStore, artifact: Artifact) -> Iterator["FilmRow"]:
-    """The stored films of one phase 1 partition, decoded, in file order."""
-    from mm_assets.mimic.features import FilmRow
-    from mm_assets.records.images import decode_image
+def vision_transform(name: str) -> dict[str, Any]:
+    """How the named encoder wants its pixels, without loading its weights."""
+    from mm_assets.learning.transforms import transform_spec
+    from resources.hub import ENCODERS
 
-    for batch in store.iter_batches(artifact, "records.parquet", ["study_id", "split", "image"], batch_rows=64):
-        for row in batch.to_pylist():
-            yield FilmRow(row["study_id"], row["split"], decode_image(row["image"]).pixels)
+    card = ENCODERS[name]
+    assert card.image_size and card.mean and card.std, f"{name} is not a vision encoder"
+    return transform_spec(card.image_size, card.mean, card.std)
 
 
-def note_rows(store: ArtifactStore, artifact: Artifact) -> Iterator["NoteRow"]:
-    """The token ids of every integrated record, in order of study_id."""
-    from mm_assets.mimic.features import NoteRow
-
-    for batch in store.iter_batches(artifact, "records.parquet", ["study_id", "split", "input_ids"], batch_rows=1024):
-        for row in batch.to_pylist():
-            yield NoteRow(row["study_id"], row["split"], row["input_ids"] or [])
+def require_features_of_current_films(store: ArtifactStore) -> None:
+    """Raise StaleInputs unless every phase 1 partition has features, made from exactly its current version."""
+    features = store.partitions("mimic", "image_features")
+    stale = [
+        directory
+        for directory, films in phase1_partitions(store).items()
+        if directory not in features or features[directory].upstream[f"mimic/phase1/{directory}"] != films.version
+    ]
+    if stale:
+        raise StaleInputs(
+            f"mimic/image_features of {', '.join(stale)} do not belong to the current films: "
+            "run `mm materialize mimic/image_features`"
+        )
 
 
 def training_files(store: ArtifactStore) -> "TrainingFiles":
-    """Local files of everything the models are trained on."""
+    """Local files of everything the models are trained on. Raises StaleInputs."""
     from mm_assets.mimic.train_job import TrainingFiles
 
+    require_features_of_current_films(store)
     image = {
         f"{directory}/{file.path}": store.local_file(artifact, file.path)
         for directory, artifact in store.partitions("mimic", "image_features").items()
@@ -171,9 +182,9 @@ def training_files(store: ArtifactStore) -> "TrainingFiles":
     return TrainingFiles(
         records=store.local_file(store.current("mimic", "phase3"), "records.parquet"),
         image=image,
-        text={file.path: store.local_file(text, file.path) for file in text.files if "/" not in file.path},
+        text={file.path: store.local_file(text, file.path) for file in text.files if file.path.startswith("part-")},
         passages=store.local_file(store.current("mimic", "knowledge_base"), "passages.parquet"),
-        passage_vectors=store.local_file(text, "passages/vectors.safetensors"),
+        passage_vectors=store.local_file(text, "passages.safetensors"),
     )
 
 

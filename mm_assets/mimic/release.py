@@ -32,7 +32,6 @@ EXAMPLE_LABELS = ("No Finding", "Pneumothorax", "Edema", "Pneumonia", "Fracture"
 
 def write_release(store: ArtifactStore, folder: Path, upstream: Mapping[str, str]) -> str:
     """Write the bundle, the knowledge base and the examples into `folder`; returns the model card."""
-    from safetensors.numpy import save_file
     from safetensors.torch import load_file
 
     judged, trained = store.current("mimic", "evaluation"), store.current("mimic", "model")
@@ -61,17 +60,9 @@ def write_release(store: ArtifactStore, folder: Path, upstream: Mapping[str, str
     for name in ("passages.parquet", "index.faiss"):
         shutil.copyfile(store.local_file(base, name), folder / name)
     # As the model reads them: the passages' own tokens, pooled, not the embeddings of the search.
-    vectors = next(iter(feature_vectors(store.local_file(text, "passages/vectors.safetensors"))))
-    save_file({"tokens": vectors}, str(folder / "embeddings.safetensors"))
+    shutil.copyfile(store.local_file(text, "passages.safetensors"), folder / "embeddings.safetensors")
     write_examples(store, folder)
     return card
-
-
-def feature_vectors(path: Path) -> list[np.ndarray]:
-    """The arrays of a safetensors file."""
-    from safetensors.numpy import load_file
-
-    return list(load_file(str(path)).values())
 
 
 def preprocessing(store: ArtifactStore) -> Preprocessing:

@@ -65,7 +65,7 @@ CXR_METADATA_COLUMNS: dict[str, str] = {
 CXR_LABEL_COLUMNS: dict[str, str] = {
     "subject_id": "BIGINT",
     "study_id": "BIGINT",
-    **{label: "FLOAT" for label in LABELS},
+    **dict.fromkeys(LABELS, "FLOAT"),
 }
 CXR_SPLIT_COLUMNS: dict[str, str] = {
     "dicom_id": "VARCHAR",
@@ -89,7 +89,7 @@ VITALS: tuple[str, ...] = ("temperature", "heartrate", "resprate", "o2sat", "sbp
 TRIAGE_COLUMNS: dict[str, str] = {
     "subject_id": "BIGINT",
     "stay_id": "BIGINT",
-    **{vital: "DOUBLE" for vital in VITALS},
+    **dict.fromkeys(VITALS, "DOUBLE"),
     "pain": "VARCHAR",
     "acuity": "DOUBLE",
     "chiefcomplaint": "VARCHAR",
@@ -98,7 +98,7 @@ VITALSIGN_COLUMNS: dict[str, str] = {
     "subject_id": "BIGINT",
     "stay_id": "BIGINT",
     "charttime": "TIMESTAMP",
-    **{vital: "DOUBLE" for vital in VITALS},
+    **dict.fromkeys(VITALS, "DOUBLE"),
     "rhythm": "VARCHAR",
     "pain": "VARCHAR",
 }

@@ -149,7 +149,7 @@ def phase2(context: dg.AssetExecutionContext, house: House, config: TextConfig) 
     from resources.hub import ENCODERS, local_folder, resolve_encoder
 
     settings, store = house.settings(), house.artifacts()
-    torch.set_num_threads(settings.workers)
+    torch.set_num_threads(1)  # two spin against each other on a busy machine, and bytes would depend on it
     knobs = config.filled(settings.profile)
     filtered = store.current("mimic", "filtered_text")
     base = store.current("mimic", "knowledge_base")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
+import torch  # noqa: TID253
 
 from mm_assets.learning.training import TrainConfig, predict_logits
 from mm_assets.mimic.datasets import FeatureFiles, MultimodalData, Records, open_multimodal
@@ -193,7 +193,8 @@ def curve_panels(results: Sequence[TrainResult]) -> dict[str, dict[str, tuple[li
     """Panels of learning/plots.py: validation score of every variant, and both losses of the fused one."""
     scores = {f"{r.variant} {r.seed}": _curve(r, "val_score") for r in results}
     fused = [result for result in results if result.variant == "fused"]
-    losses = {f"{name} {r.seed}": _curve(r, key) for r in fused for name, key in (("train", "train_loss"), ("validate", "val_loss"))}
+    kinds = (("train", "train_loss"), ("validate", "val_loss"))
+    losses = {f"{name} {r.seed}": _curve(r, key) for r in fused for name, key in kinds}
     return {"macro AUROC on validate": scores, "loss of the fused variant": losses}
 
 

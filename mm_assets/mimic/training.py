@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
+import torch  # noqa: TID253
 
 from mm_assets.learning.losses import combined_loss, positive_weights
 from mm_assets.learning.metrics import auroc, per_label
@@ -75,9 +75,16 @@ def train_variant(
     key = run_key({"model": asdict(model.config), "train": asdict(config)}, versions)
     make_batch = partial(data.batch, modalities=model.config.modalities)
     result = fit(
-        model, make_batch, train, data.positions("validate"), partial(weighted_loss, pos_weight=weights), config,
-        scratch / f"train-{variant}-{seed}-{key}", score=macro_auroc, name=f"{variant} (seed {seed})",
-    )  # fmt: skip
+        model,
+        make_batch,
+        train,
+        data.positions("validate"),
+        partial(weighted_loss, pos_weight=weights),
+        config,
+        scratch / f"train-{variant}-{seed}-{key}",
+        score=macro_auroc,
+        name=f"{variant} (seed {seed})",
+    )
     logits = {
         split: predict_logits(model, make_batch, data.positions(split)) for split in ("validate", "test")
     }

@@ -81,6 +81,18 @@ class StoredImage:
     format: Literal["JPEG", "PNG", "DICOM"]
 
 
+@dataclass(frozen=True, eq=False)
+class _Film:
+    """As `DecodedImage`, still in Pillow's hands: to take the pixels of a full-size film out of it and give them
+    back costs a tenth of reducing the film."""
+
+    image: Image.Image
+    width: int
+    height: int
+    format: Literal["JPEG", "PNG", "DICOM"]
+    bits: int
+
+
 def decode_image(
     data: bytes, *, max_pixels: int = MAX_PIXELS, draft_px: int | None = None, equalize: bool = True
 ) -> DecodedImage:
@@ -97,20 +109,8 @@ def decode_image(
     the header, nothing is decoded), `image_format_unsupported`.
     A JPEG damaged in the middle but complete decodes with visible damage: the codec does not report it.
     """
-    if not data:
-        raise UnreadableImage("image_empty", "the file has no bytes")
-    if data.startswith(_JPEG_START):
-        return _decode_jpeg(data, max_pixels, draft_px)
-    if data.startswith(_PNG_START):
-        return _decode_png(data, max_pixels, equalize)
-    if is_dicom(data):
-        film = decode_dicom(data, max_pixels=max_pixels, equalize=equalize)
-        height, width = film.pixels.shape
-        return DecodedImage(film.pixels, width, height, "DICOM", film.bits)
-    for start, name in _OTHER_STARTS.items():
-        if data.startswith(start):
-            raise UnreadableImage("image_format_unsupported", f"the file looks like {name}")
-    raise UnreadableImage("image_unreadable", f"neither JPEG, PNG nor DICOM (starts with {data[:8].hex()})")
+    film = _decode(data, max_pixels, draft_px, equalize)
+    return DecodedImage(np.asarray(film.image), film.width, film.height, film.format, film.bits)
 
 
 def resize_square(pixels: np.ndarray, size: int = 518, mode: ResizeMode = "squash") -> np.ndarray:
@@ -119,26 +119,9 @@ def resize_square(pixels: np.ndarray, size: int = 518, mode: ResizeMode = "squas
     squash: both sides to `size` (aspect ratio lost, nothing cut); letterbox: longer side to `size`, black
     bars; crop: the centre square.
     """
-    height, width = pixels.shape
-    if (height, width) == (size, size):
+    if pixels.shape == (size, size):
         return pixels
-    image = Image.fromarray(pixels)
-    if mode == "squash":
-        return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS))
-    if mode == "crop":
-        side = min(height, width)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
-        return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS, box=box))
-    if mode == "letterbox":
-        scale = size / max(height, width)
-        inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
-        inner = np.asarray(image.resize((inner_width, inner_height), Image.Resampling.LANCZOS))
-        top, left = (size - inner_height) // 2, (size - inner_width) // 2
-        framed = np.zeros((size, size), dtype=np.uint8)
-        framed[top : top + inner_height, left : left + inner_width] = inner
-        return framed
-    raise ValueError(f"resize mode {mode!r} is none of squash, letterbox, crop")
+    return np.asarray(_square(Image.fromarray(pixels), size, mode))
 
 
 def encode_jpeg(pixels: np.ndarray, quality: int = 95) -> bytes:
@@ -156,12 +139,50 @@ def stored_image(
     Films smaller than twice the scaled size are decoded in full, so nothing is lost on them.
     Raises UnreadableImage as `decode_image` does.
     """
-    decoded = decode_image(data, draft_px=DRAFT_FACTOR[quality_mode] * size)
-    pixels = resize_square(decoded.pixels, size, mode)
-    return StoredImage(encode_jpeg(pixels), pixels, decoded.width, decoded.height, decoded.format)
+    film = _decode(data, MAX_PIXELS, DRAFT_FACTOR[quality_mode] * size, True)
+    pixels = np.asarray(_square(film.image, size, mode))
+    return StoredImage(encode_jpeg(pixels), pixels, film.width, film.height, film.format)
 
 
-def _decode_jpeg(data: bytes, max_pixels: int, draft_px: int | None) -> DecodedImage:
+def _square(image: Image.Image, size: int, mode: ResizeMode) -> Image.Image:
+    width, height = image.size
+    if (width, height) == (size, size):
+        return image
+    if mode == "squash":
+        return image.resize((size, size), Image.Resampling.LANCZOS)
+    if mode == "crop":
+        side = min(height, width)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+        return image.resize((size, size), Image.Resampling.LANCZOS, box=box)
+    if mode == "letterbox":
+        scale = size / max(height, width)
+        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+        framed = Image.new("L", (size, size))
+        corner = ((size - inner[0]) // 2, (size - inner[1]) // 2)
+        framed.paste(image.resize(inner, Image.Resampling.LANCZOS), corner)
+        return framed
+    raise ValueError(f"resize mode {mode!r} is none of squash, letterbox, crop")
+
+
+def _decode(data: bytes, max_pixels: int, draft_px: int | None, equalize: bool) -> _Film:
+    if not data:
+        raise UnreadableImage("image_empty", "the file has no bytes")
+    if data.startswith(_JPEG_START):
+        return _decode_jpeg(data, max_pixels, draft_px)
+    if data.startswith(_PNG_START):
+        return _decode_png(data, max_pixels, equalize)
+    if is_dicom(data):
+        film = decode_dicom(data, max_pixels=max_pixels, equalize=equalize)
+        height, width = film.pixels.shape
+        return _Film(Image.fromarray(film.pixels), width, height, "DICOM", film.bits)
+    for start, name in _OTHER_STARTS.items():
+        if data.startswith(start):
+            raise UnreadableImage("image_format_unsupported", f"the file looks like {name}")
+    raise UnreadableImage("image_unreadable", f"neither JPEG, PNG nor DICOM (starts with {data[:8].hex()})")
+
+
+def _decode_jpeg(data: bytes, max_pixels: int, draft_px: int | None) -> _Film:
     # A download whose tail was never written decodes to a plausible half film: the end marker tells.
     if data.rfind(_JPEG_END) < len(data) // 2:
         raise UnreadableImage("image_truncated", "the JPEG has no end marker")
@@ -175,13 +196,14 @@ def _decode_jpeg(data: bytes, max_pixels: int, draft_px: int | None) -> DecodedI
     orientation = _orientation(image)
     image.draft("L", (draft_px, draft_px) if draft_px else image.size)
     _load(image, "JPEG")
-    pixels, turned = _upright(image.convert("L"), orientation)
+    # Convert copies even what is grey already.
+    upright, turned = _upright(image if image.mode == "L" else image.convert("L"), orientation)
     if turned:
         width, height = height, width
-    return DecodedImage(pixels, width, height, "JPEG", 8)
+    return _Film(upright, width, height, "JPEG", 8)
 
 
-def _decode_png(data: bytes, max_pixels: int, equalize: bool) -> DecodedImage:
+def _decode_png(data: bytes, max_pixels: int, equalize: bool) -> _Film:
     try:
         image = PngImageFile(io.BytesIO(data))
     except (SyntaxError, OSError, ValueError, struct.error, zlib.error) as error:
@@ -200,9 +222,8 @@ def _decode_png(data: bytes, max_pixels: int, equalize: bool) -> DecodedImage:
             grey = min_max_to_uint8(grey)
     if bits == 16 and equalize:
         grey = equalize_hist(grey)
-    pixels, _ = _upright(Image.fromarray(grey), orientation)
-    height, width = pixels.shape
-    return DecodedImage(pixels, width, height, "PNG", bits)
+    upright, _ = _upright(Image.fromarray(grey), orientation)
+    return _Film(upright, upright.width, upright.height, "PNG", bits)
 
 
 def _refuse_too_large(width: int, height: int, max_pixels: int) -> None:
@@ -229,11 +250,11 @@ def _orientation(image: JpegImageFile | PngImageFile) -> int:
     return value if value in _UPRIGHT else 1
 
 
-def _upright(image: Image.Image, orientation: int) -> tuple[np.ndarray, bool]:
-    """Pixels as the camera saw them, and whether width and height changed places."""
+def _upright(image: Image.Image, orientation: int) -> tuple[Image.Image, bool]:
+    """The film as the camera saw it, and whether width and height changed places."""
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
-    return np.asarray(image), orientation >= 5
+    return image, orientation >= 5
 
 
 def _on_black(image: Image.Image) -> Image.Image:

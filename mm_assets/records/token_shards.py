@@ -60,7 +60,8 @@ def map_shard(path: Path) -> dict[str, np.ndarray]:
 class ShardedRows:
     """Rows of one tensor spread over shards: record i is row ``row[i]`` of ``arrays[shard[i]]``.
 
-    ``shard[i] == -1`` says that record i has no features. Arrays are [n, T, ...]; T may differ between shards.
+    ``shard[i] == -1`` says that record i has no features. Arrays are [n, T, ...]; T may differ between
+    shards.
     """
 
     arrays: tuple[np.ndarray, ...]
@@ -73,7 +74,7 @@ class ShardedRows:
         return self.shard >= 0
 
     def take(self, records: np.ndarray) -> np.ndarray:
-        """Rows of ``records`` (positions), zero-padded to the longest T among them; absent records are zeros."""
+        """Rows at positions ``records``, zero-padded to the longest T among them; absent ones are zeros."""
         shard, row = self.shard[records], self.row[records]
         used = [int(s) for s in np.unique(shard) if s >= 0]
         tail = self.arrays[0].shape[2:]

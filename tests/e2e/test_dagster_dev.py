@@ -16,7 +16,9 @@ import pytest
 from tests.e2e.conftest import REPOSITORY, House
 
 BIN = Path(sys.executable).parent
-LOCATION_ERROR = "{ workspaceLocationEntryOrError(name: \"mm\") { ... on WorkspaceLocationEntry { locationOrLoadError { __typename } } } }"
+LOCATION_ERROR = """
+{ workspaceLocationEntryOrError(name: "mm") { ... on WorkspaceLocationEntry { locationOrLoadError { __typename } } } }
+"""
 LAUNCH = """
 mutation ($params: ExecutionParams!) {
   launchPipelineExecution(executionParams: $params) {

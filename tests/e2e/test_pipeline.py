@@ -32,7 +32,7 @@ def test_status_lists_every_asset_with_checks_and_metrics(house: House) -> None:
         assert asset["checks"]["failed"] == 0, name
         counted = sum(asset["checks"].values())
         assert counted == len(expected[f"mimic/{name}"]["checks"]), name
-    assert EVALUATION_KEYS <= set(assets["evaluation"]["metrics"])
+    assert set(assets["evaluation"]["metrics"]) >= EVALUATION_KEYS
     assert assets["source"]["synthetic"] is True and assets["released_model"]["synthetic"] is True
 
 
@@ -84,7 +84,7 @@ def test_phase3_exports_the_tensor_files(house: House, tmp_path: Path) -> None:
 def test_predicts_a_real_film_in_dicom(house: House) -> None:
     film = get_testdata_file("RG1_UNCR.dcm")
     answer = json.loads(
-        house.mm("predict", "mimic", "--image", str(film), "--complaint", "cough, fever", "--age", "60", "--json").stdout
+        house.mm("predict", "mimic", "--image", str(film), "--complaint", "cough", "--age", "60", "--json").stdout
     )
     assert [finding["label"] for finding in answer["findings"]] == list(LABELS)
     assert all(0 <= finding["probability"] <= 1 for finding in answer["findings"])

@@ -13,7 +13,6 @@ from mm_assets.learning.encoders import load_text, load_vision
 from mm_assets.learning.transforms import apply_transform
 from resources.hub import ENCODERS, HUB_DIR_VARIABLE, EncoderUnavailable
 
-
 LITE0, MINILM = ENCODERS["efficientnet-lite0"], ENCODERS["minilm"]
 
 

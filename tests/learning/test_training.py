@@ -1,3 +1,4 @@
+import itertools
 import os
 import signal
 import subprocess
@@ -187,7 +188,7 @@ def test_the_rate_warms_up_then_falls():
     factors = [schedule_factor(step, 100, 0.1) for step in range(100)]
     assert factors[0] == pytest.approx(0.1) and max(factors) == pytest.approx(1.0)
     assert factors.index(max(factors)) in (9, 10)
-    assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False)) and factors[-1] < 0.02
+    assert all(a >= b for a, b in itertools.pairwise(factors[10:])) and factors[-1] < 0.02
 
 
 def test_the_stopping_rule():

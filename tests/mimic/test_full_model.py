@@ -43,7 +43,6 @@ def test_the_full_configuration_steps_forward_and_backward():
         EnhancedMDFNet(full_config()),
     )
     *parts, total = parameter_table(model)
-    print("\n".join(f"{row['part']:>8} {row['parameters'] / 1e6:7.1f} M" for row in [*parts, total]))
     counts = {row["part"]: row["parameters"] / 1e6 for row in parts}
     assert counts["vision"] == pytest.approx(85.8, abs=0.1)
     assert counts["text"] == pytest.approx(149.0, abs=0.5)

@@ -1,0 +1,101 @@
+"""Encoding in worker processes, from files to files: one directory of films, or one part of the notes.
+
+Belongs here: what a worker opens, encodes and writes. Does not belong here: encoding itself (features.py), which
+encoder (resources/hub.py), artifacts.
+
+A worker has one thread: two such processes beat one of two threads on a busy machine, and the stored bytes do not
+depend on how many workers there are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from mm_assets.learning.encoders import TextEncoder, VisionEncoder, load_text, load_vision
+from mm_assets.mimic.features import (
+    FilmRow,
+    IndexRow,
+    NoteRow,
+    encode_films,
+    encode_notes,
+    encode_passages,
+)
+from mm_assets.records.images import decode_image
+from mm_assets.records.token_shards import write_shard
+from resources.hub import ENCODERS, local_folder
+
+# Notes per part: small enough to share among workers, and never a function of their number.
+PART_ROWS = 512
+
+
+@dataclass(frozen=True)
+class FilmJob:
+    """One directory's films: phase 1 records in, shards into `folder`."""
+
+    records: Path
+    folder: Path
+    encoder: str  # a name of resources.hub
+    grid: int
+    device: str
+
+
+@dataclass(frozen=True)
+class NoteJob:
+    """Rows [start, start + PART_ROWS) of the integrated records, or, with `passages`, the passage texts."""
+
+    records: Path
+    start: int
+    folder: Path
+    encoder: str
+    cap: int
+    device: str
+
+
+@lru_cache(maxsize=1)
+def vision_encoder(name: str, device: str) -> VisionEncoder:
+    """Loaded once per process."""
+    card = ENCODERS[name]
+    return load_vision(card, local_folder(card)).to(device)
+
+
+@lru_cache(maxsize=1)
+def text_encoder(name: str, device: str) -> TextEncoder:
+    """Loaded once per process."""
+    card = ENCODERS[name]
+    return load_text(card, local_folder(card)).to(device)
+
+
+def run_film_job(job: FilmJob) -> list[IndexRow]:
+    """Write the shards of one directory; returns their index."""
+    return encode_films(film_rows(job.records), vision_encoder(job.encoder, job.device), job.folder, grid=job.grid)
+
+
+def run_note_job(job: NoteJob) -> list[IndexRow]:
+    """Write the shards of one part of the notes; returns their index."""
+    columns = ["study_id", "split", "input_ids"]
+    rows = pq.read_table(job.records, columns=columns).slice(job.start, PART_ROWS).to_pylist()
+    notes = (NoteRow(row["study_id"], row["split"], row["input_ids"] or []) for row in rows)
+    return encode_notes(notes, text_encoder(job.encoder, job.device), job.folder, cap=job.cap)
+
+
+def write_passages(passages: list[str], encoder: str, device: str, path: Path) -> None:
+    """One vector per passage, in the order of the passage table."""
+    write_shard(path, {"tokens": encode_passages(passages, text_encoder(encoder, device))})
+
+
+def film_rows(records: Path) -> Iterator[FilmRow]:
+    """The stored films of a phase 1 file, decoded, in file order."""
+    with pq.ParquetFile(records) as file:
+        for batch in file.iter_batches(batch_size=64, columns=["study_id", "split", "image"]):
+            for row in batch.to_pylist():
+                yield FilmRow(row["study_id"], row["split"], decode_image(row["image"]).pixels)
+
+
+def encoder_record(name: str, **knobs: Any) -> dict[str, Any]:
+    """`encoder.json` of a feature artifact."""
+    card = ENCODERS[name]
+    return {"encoder": name, "revision": card.revision, "revision_pinned": card.revision_pinned, **knobs}
