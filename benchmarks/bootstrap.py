@@ -4,51 +4,44 @@ Both get the same patients drawn. The loop resamples rows and calls ``roc_auc_sc
 ``average_precision_score`` per replicate, label and variant; it is timed on a few replicates and
 extrapolated. CPU seconds of one thread; read the ratio: absolute times belong to the machine.
 
-    OMP_NUM_THREADS=1 python benchmarks/bootstrap.py [--replicates 1000] [--json FILE]
+    OMP_NUM_THREADS=1 python -m benchmarks.bootstrap [--quick] [--json FILE]
 """
 
-import argparse
-import json
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tqdm import tqdm
 
+from benchmarks.reporting import Gate, finish, parse_options
 from mm_assets.learning.bootstrap import Resamples, draw_patients, replicate_metrics
 
 LABELS, VARIANTS = 14, 6
 SIZES = (400, 1000, 3000)
+REPLICATES = 1000
+QUICK_SIZES, QUICK_REPLICATES = (400,), 100
 LOOP_REPLICATES = 4
 ROUNDS = 3
 GATE_CPU_SECONDS = 2.0
 
 
 def main() -> int:
-    """Print one row per number of studies; exit 1 when ours misses the gate or differs from the loop."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    options = parse_options(__doc__)
+    sizes, replicates = (QUICK_SIZES, QUICK_REPLICATES) if options.quick else (SIZES, REPLICATES)
+    rows = [measure(n, replicates) for n in tqdm(sizes, desc="studies", disable=None)]
+    slowest, furthest = (max(row[key] for row in rows) for key in ("ours_cpu_s", "largest_difference"))
+    return finish(
+        options,
+        numbers={"labels": LABELS, "variants": VARIANTS, "replicates": replicates, "sizes": rows},
+        columns=("studies", "ours CPU s", "loop CPU s", "ratio", "largest difference"),
+        rows=[tuple(row.values()) for row in rows],
+        gates=[
+            Gate("CPU seconds, largest of the sizes", slowest, "at most", GATE_CPU_SECONDS),
+            Gate("largest difference to the loop", furthest, "at most", 1e-9),
+        ],
     )
-    parser.add_argument("--replicates", type=int, default=1000)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    rows = [measure(n, arguments.replicates) for n in tqdm(SIZES, desc="studies", disable=None)]
-    print(f"{LABELS} labels x {VARIANTS} variants x {arguments.replicates} replicates, CPU seconds")
-    print(f"{'studies':>8} {'ours':>8} {'loop':>9} {'ratio':>8} {'largest difference':>20}")
-    for row in rows:
-        print(
-            f"{row['studies']:>8} {row['ours_cpu_s']:>8.2f} {row['loop_cpu_s']:>9.1f} {row['ratio']:>7.0f}x "
-            f"{row['largest_difference']:>20.1e}"
-        )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    missed = [row for row in rows if row["ours_cpu_s"] > GATE_CPU_SECONDS or row["largest_difference"] > 1e-9]
-    if missed:
-        print(f"missed: at most {GATE_CPU_SECONDS} CPU-seconds, difference at most 1e-9", file=sys.stderr)
-    return 1 if missed else 0
 
 
 def measure(n: int, replicates: int) -> dict[str, float]:

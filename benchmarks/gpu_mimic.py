@@ -142,7 +142,8 @@ def run_lightning(
             logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
         task = Task()
-        same_batch = torch.utils.data.DataLoader([on_device] * (steps + WARM_UP), batch_size=None)  # type: ignore[arg-type]
+        batches: list[Any] = [on_device] * (steps + WARM_UP)
+        same_batch: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
         trainer.fit(task, same_batch)
     return task.seconds
 

@@ -31,9 +31,7 @@ class Gate:
 
 def parse_options(description: str | None) -> argparse.Namespace:
     """`quick`: bool, small sizes that prove the benchmark runs; `json`: where to write the result, or None."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes: proves that it runs, not how fast")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here as well")
     return parser.parse_args()
@@ -70,10 +68,11 @@ def aligned(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """The table as text, the first column to the left, the others to the right."""
     table = [list(columns), *([shown(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(columns))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths)))
-        for row in table
-    )  # fmt: skip
+    lines = []
+    for row in table:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths)]
+        lines.append("  ".join([row[0].ljust(widths[0]), *cells[1:]]))
+    return "\n".join(lines)
 
 
 def gate_line(gate: dict[str, Any]) -> str:

@@ -167,8 +167,7 @@ def _validate(frame: "pd.DataFrame", expected: Sequence[Expected]) -> list[tuple
     # The library groups results by column: the order of the suite is restored here.
     ordered: list[Any] = sorted(results, key=_position)
     return [
-        (bool(result.success), _shown(item.expectation, result))
-        for item, result in zip(expected, ordered, strict=True)
+        (bool(result.success), _shown(item.expectation, result)) for item, result in zip(expected, ordered, strict=True)
     ]
 
 
@@ -194,19 +193,13 @@ def _shown(expectation: str, result: Any) -> dict[str, Any]:
 
 def _exceptions(info: Mapping[str, Any]) -> list[str]:
     """What kept an expectation from running; other messages than a missing column's may quote values."""
-    entries = (
-        [info]
-        if "raised_exception" in info
-        else [entry for entry in info.values() if isinstance(entry, dict)]
-    )
+    entries = [info] if "raised_exception" in info else [entry for entry in info.values() if isinstance(entry, dict)]
     found = []
     for entry in entries:
         if entry.get("raised_exception"):
             message = str(entry.get("exception_message") or "")
             missing = 'column "' in message and "does not exist" in message
-            found.append(
-                message if missing else "the expectation raised an error; run it on the frame to see it"
-            )
+            found.append(message if missing else "the expectation raised an error; run it on the frame to see it")
     return sorted(set(found))
 
 

@@ -4,4 +4,3 @@ Belongs here: imports only. Does not belong here: tensors, CUDA, clients, thread
 The private dagster modules are what a worker loads to reach its instance; a test imports this module, because
 the forkserver swallows an ImportError.
 """
-

@@ -16,7 +16,10 @@ from resources.dagster_resources import House
 
 # Forkserver with an explicit preload list starts a step four times faster than the default (docs/decisions.md).
 executor = dg.multiprocess_executor.configured(
-    {"max_concurrent": 2, "start_method": {"forkserver": {"preload_modules": ["jobs.preload", "mm_assets.definitions"]}}}
+    {
+        "max_concurrent": 2,
+        "start_method": {"forkserver": {"preload_modules": ["jobs.preload", "mm_assets.definitions"]}},
+    }
 )
 
 

@@ -102,9 +102,7 @@ class Draft:
         names = sorted(path.relative_to(self.folder).as_posix() for path in paths)
         if not names:
             raise ArtifactMissing("the draft has no files to publish: write at least one before publish()")
-        digests = map_items(
-            sha256_of, [self.folder / name for name in names], workers=HASH_THREADS, kind="thread"
-        )
+        digests = map_items(sha256_of, [self.folder / name for name in names], workers=HASH_THREADS, kind="thread")
         files, schema = [], {}
         for name, digest in zip(names, digests, strict=True):
             rows = None
@@ -112,9 +110,7 @@ class Draft:
                 try:
                     rows, schema[name] = describe_parquet(self.folder / name)
                 except pa.ArrowInvalid as error:
-                    raise ArtifactDamaged(
-                        f"{name} is not a complete Parquet file ({error}): write it again"
-                    ) from error
+                    raise ArtifactDamaged(f"{name} is not a complete Parquet file ({error}): write it again") from error
             files.append(ArtifactFile(name, (self.folder / name).stat().st_size, digest, rows))
         return tuple(files), schema
 

@@ -87,9 +87,7 @@ def folder_of(wing: str, asset: str, partition: str | None = None) -> str:
     for part in parts:
         # A partition named like a version would be taken for one.
         if not _NAME_PATTERN.match(part) or VERSION_PATTERN.match(part) or part == CURRENT_FILE:
-            raise ArtifactNameError(
-                f"{part!r} cannot name a wing, asset or partition: use letters, digits, . _ = -"
-            )
+            raise ArtifactNameError(f"{part!r} cannot name a wing, asset or partition: use letters, digits, . _ = -")
     return "/".join(parts)
 
 

@@ -123,9 +123,7 @@ class ArtifactStore:
             if versions and version_of_partitions(versions) == version:
                 resolved[name] = versions
             elif versions and version not in versions.values():
-                log.warning(
-                    "%s has changed since its version %s was read: no sweep can protect that", name, version
-                )
+                log.warning("%s has changed since its version %s was read: no sweep can protect that", name, version)
         return resolved
 
     # Finding
@@ -260,9 +258,7 @@ class ArtifactStore:
         artifact.file(name)
         unknown = sorted(set(columns or ()) - set(artifact.schema.get(name, ())))
         if unknown:  # pyarrow would leave them out without a word
-            raise ArtifactMissing(
-                f"{artifact.folder}/{name} has no columns {', '.join(unknown)}: materialize it again"
-            )
+            raise ArtifactMissing(f"{artifact.folder}/{name} has no columns {', '.join(unknown)}: materialize it again")
 
     # Cleaning
 

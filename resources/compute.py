@@ -23,6 +23,9 @@ from resources.errors import MendableError
 
 log = logging.getLogger(__name__)
 
+# Seconds each to import; the forkserver passes over what is not installed.
+_HEAVY_MODULES = ("torch", "timm", "transformers", "pytorch_lightning", "pyarrow.parquet", "PIL.Image")
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -83,9 +86,7 @@ def resolve_device(device: str = "auto") -> str:
         return next(name for name in works if works[name])
     if not works.get(device.partition(":")[0], False):
         usable = ", ".join(name for name in works if works[name])
-        raise DeviceUnavailable(
-            f"device {device!r} is not available: set MM_DEVICE to auto or one of {usable}"
-        )
+        raise DeviceUnavailable(f"device {device!r} is not available: set MM_DEVICE to auto or one of {usable}")
     return device
 
 
@@ -140,9 +141,10 @@ def _process_pool(fn: Callable[[Any], Any], workers: int) -> ProcessPoolExecutor
     methods = multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if context.get_start_method() == "forkserver":
-        # The server imports the function's module once, for all its workers.
+        # The server imports these once, for all workers of this process's life: it is started by the first pool,
+        # and a later pool's list no longer counts, so what any wing's workers need is in it from the start.
         inner = fn.func if isinstance(fn, functools.partial) else fn
-        context.set_forkserver_preload(["__main__", getattr(inner, "__module__", "__main__")])
+        context.set_forkserver_preload(["__main__", getattr(inner, "__module__", "__main__"), *_HEAVY_MODULES])
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
 
 

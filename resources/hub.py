@@ -161,9 +161,7 @@ ENCODERS: dict[str, EncoderCard] = {card.name: card for card in _CARDS}
 POLICIES: dict[str, tuple[str, ...]] = {"seed-cascade": ("modernbert", "biomedbert", "bert")}
 
 
-def resolve_encoder(
-    name_or_policy: str, available: Callable[[EncoderCard], str | None] | None = None
-) -> Resolved:
+def resolve_encoder(name_or_policy: str, available: Callable[[EncoderCard], str | None] | None = None) -> Resolved:
     """The encoder of that name, or the first available one of the policy; what was passed over is logged.
 
     ``available`` returns None for an encoder that can be had and else the reason (default:

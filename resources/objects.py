@@ -316,11 +316,7 @@ class ObjectStore:
         except (AlreadyExistsError, PreconditionError):
             raise
         except (BaseError, PermissionError) as error:
-            mend = (
-                "check permissions and free space"
-                if self._root
-                else "check network, endpoint and credentials"
-            )
+            mend = "check permissions and free space" if self._root else "check network, endpoint and credentials"
             raise ObjectAccessError(f"{where}: {first_line(error)} ({mend})") from error
 
 

@@ -76,6 +76,9 @@ def _groups(
                 yield table.slice(start, size).combine_chunks()
             waiting = table.slice(full).to_batches()
             rows -= full
+            del table
+        # What is written must not stay alive while the next batch is made.
+        batch = None
         batch = next(rest, None)
     if rows:
         yield pa.Table.from_batches(waiting, schema).combine_chunks()

@@ -165,9 +165,7 @@ class _EveryAnswer:
         # The limit below counts the bytes that arrive, but answers an announced one in plain text.
         announced = asked.get("content-length", "")
         if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
-            refusal = problem(
-                request_id, 413, "body_too_large", f"Send at most {MAX_BODY_BYTES // 10**6} MB."
-            )
+            refusal = problem(request_id, 413, "body_too_large", f"Send at most {MAX_BODY_BYTES // 10**6} MB.")
             await refusal(scope, receive, send_with_headers)
             return
         try:

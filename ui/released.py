@@ -80,9 +80,7 @@ class ReleasedModel:
             log.exception("release %s of %s is not usable", version, self.wing)
             self._failed_version = version
             # The class says enough to look it up in the log; the message may hold paths.
-            self.last_error = (
-                f"Version {version} could not be used ({type(error).__name__}); see the server log."
-            )
+            self.last_error = f"Version {version} could not be used ({type(error).__name__}); see the server log."
             return False
         self.current, self.last_error, self._failed_version = Release(version, predictor), None, None
         log.info("serving %s version %s", self.wing, version)

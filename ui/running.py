@@ -5,6 +5,7 @@ Does not belong here: printing (ui.cli) and what assets do.
 """
 
 import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from mm_assets.definitions import build_defs
 from mm_assets.mimic.schema import DIRECTORIES
 from resources.artifacts import ArtifactMissing, ArtifactStore
 from resources.errors import MendableError
+from ui.home import prepare_dagster_home
+from ui.live_runs import end_dead_runs, marked_alive
 
 PARTITION_RANGE = re.compile(r"^(p\d\d)(?:\.\.(p\d\d))?$")
 
@@ -134,12 +137,16 @@ def run_selection(
         },
         "loggers": {"steps": {}},
     }
-    result = definitions.resolve_job_def("mm_run").execute_in_process(
-        instance=dg.DagsterInstance.get(),
-        tags=partition_tags(partition),
-        run_config=run_config,
-        raise_on_error=False,
-    )
+    home, instance, run_id = prepare_dagster_home(), dg.DagsterInstance.get(), str(uuid.uuid4())
+    end_dead_runs(instance, home)
+    with marked_alive(home, run_id):
+        result = definitions.resolve_job_def("mm_run").execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            tags=partition_tags(partition),
+            run_config=run_config,
+            raise_on_error=False,
+        )
     return RunReport(
         run_id=result.run_id,
         succeeded=result.success,

@@ -95,9 +95,7 @@ def _add_service_routes(app: FastAPI, wings: Mapping[str, ReleasedModel]) -> Non
             return RedirectResponse("/demo/", headers=vary)
         links = {"demo": "/demo/", "docs": "/docs", "openapi": "/openapi.json", "ready": "/readyz"}
         predict = {wing: f"/predict/{wing}" for wing in sorted(wings)}
-        return JSONResponse(
-            {"name": app.title, "version": app.version, **links, "predict": predict}, headers=vary
-        )
+        return JSONResponse({"name": app.title, "version": app.version, **links, "predict": predict}, headers=vary)
 
     @app.get("/healthz", tags=["service"], summary="Is the process up")
     def healthz() -> dict[str, str]:
@@ -108,9 +106,7 @@ def _add_service_routes(app: FastAPI, wings: Mapping[str, ReleasedModel]) -> Non
         state = {
             wing: {
                 "version": released.current.version if released.current else None,
-                "provenance": released.current.predictor.provenance.model_dump()
-                if released.current
-                else None,
+                "provenance": released.current.predictor.provenance.model_dump() if released.current else None,
                 "last_error": released.last_error,
             }
             for wing, released in sorted(wings.items())

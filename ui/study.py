@@ -76,6 +76,7 @@ def results_of(wing: str, *, seconds: float) -> dict[str, Any]:
 
 def commit() -> str:
     """The commit the study ran on, with a mark when the tree had changes."""
+
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
         return done.stdout.strip()

@@ -26,9 +26,7 @@ class CrossAttention(nn.Module):
         self.to_key_value = nn.Linear(dim, 2 * dim)
         self.to_out = nn.Linear(dim, dim)
 
-    def forward(
-        self, queries: torch.Tensor, context: torch.Tensor, context_mask: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, queries: torch.Tensor, context: torch.Tensor, context_mask: torch.Tensor) -> torch.Tensor:
         batch, n_queries, dim = queries.shape
         q = self.to_query(self.norm_queries(queries)).view(batch, n_queries, self.heads, -1).transpose(1, 2)
         k, v = self.to_key_value(self.norm_context(context)).chunk(2, dim=-1)

@@ -69,15 +69,11 @@ def draw_patients(patients: npt.ArrayLike, replicates: int, seed: int) -> Resamp
     distinct, row_patient = np.unique(np.asarray(patients), return_inverse=True)
     n = distinct.size
     if n == 0 or replicates < 1:
-        raise MetricInputError(
-            "nothing to resample: pass at least one patient and ask for at least one replicate"
-        )
+        raise MetricInputError("nothing to resample: pass at least one patient and ask for at least one replicate")
     drawn = np.random.default_rng([seed, n]).integers(0, n, size=(replicates, n))
     flat = drawn + np.arange(replicates)[:, None] * n
     draws = np.bincount(flat.ravel(), minlength=replicates * n).reshape(replicates, n).T
-    return Resamples(
-        row_patient=row_patient.astype(np.int64), draws=np.ascontiguousarray(draws, dtype=np.float64)
-    )
+    return Resamples(row_patient=row_patient.astype(np.int64), draws=np.ascontiguousarray(draws, dtype=np.float64))
 
 
 def take_rows(resamples: Resamples, rows: npt.ArrayLike) -> Resamples:
@@ -180,9 +176,7 @@ def _weighted(label: _RankedLabel, draws: Array) -> tuple[Array, Array]:
     outranked = n_pos * n_neg - np.einsum("ub,ub->b", positives, false_pos)
     if label.tied.nnz:
         outranked += 0.5 * np.einsum("ub,ub->b", positives, label.tied @ draws)
-    called = np.maximum(
-        np.add(false_pos, true_pos, out=false_pos), 1.0
-    )  # 0 only where no positive was drawn either
+    called = np.maximum(np.add(false_pos, true_pos, out=false_pos), 1.0)  # 0 only where no positive was drawn either
     precision = np.divide(true_pos, called, out=true_pos)
     with np.errstate(invalid="ignore", divide="ignore"):
         area = np.where(n_pos * n_neg > 0, outranked / (n_pos * n_neg), np.nan)

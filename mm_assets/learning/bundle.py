@@ -54,9 +54,7 @@ def check_spec(spec: Mapping[str, Any]) -> None:
             )
     labels = spec["labels"]
     if not labels or len(set(labels)) != len(labels):
-        raise BundleIncomplete(
-            "'labels' of the model specification must be distinct names: release the model again"
-        )
+        raise BundleIncomplete("'labels' of the model specification must be distinct names: release the model again")
     for key in ("thresholds", "temperature"):
         value = spec[key]
         wrong_names = isinstance(value, dict) and set(value) != set(labels)
@@ -65,9 +63,7 @@ def check_spec(spec: Mapping[str, Any]) -> None:
             raise BundleIncomplete(f"'{key}' does not name every label exactly once: release the model again")
 
 
-def save_bundle(
-    folder: Path, state_dict: Mapping[str, torch.Tensor], spec: Mapping[str, Any], card_md: str
-) -> None:
+def save_bundle(folder: Path, state_dict: Mapping[str, torch.Tensor], spec: Mapping[str, Any], card_md: str) -> None:
     """Write the three files into ``folder``; equal contents give equal bytes. Raises BundleIncomplete."""
     from safetensors.torch import save_file
 
@@ -75,9 +71,7 @@ def save_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: state_dict[name].detach().cpu().contiguous() for name in sorted(state_dict)}
     save_file(weights, str(folder / WEIGHTS))
-    (folder / SPEC).write_text(
-        json.dumps(spec, sort_keys=True, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    (folder / SPEC).write_text(json.dumps(spec, sort_keys=True, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     (folder / CARD).write_text(card_md, encoding="utf-8")
 
 

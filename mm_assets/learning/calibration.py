@@ -1,7 +1,7 @@
 """Turn logits into probabilities that mean what they say, and say how sure a single one is.
 
-Belongs here: scaling fitted on the validate split, and the interval of the validation bin a prediction falls
-into. Does not belong here: thresholds and calibration error (metrics.py).
+Belongs here: scaling fitted on the validate split, and the Venn-Abers interval of a single probability.
+Does not belong here: thresholds and calibration error (metrics.py).
 
 A fitted model is a JSON object, so that it can travel inside a model bundle:
 ``{"method", "labels", "temperature": {label: T}, "shift": {label: s}, "intervals": {...}}``,
@@ -22,7 +22,6 @@ from mm_assets.learning.metrics import (
     BoolArray,
     MetricInputError,
     check_inputs,
-    reliability_bins,
     sigmoid,
 )
 
@@ -34,12 +33,7 @@ LOG_TEMPERATURE_BOUNDS = (-3.0, 3.0)
 # Prior of the shift, standard deviation in log-odds: keeps a label without validation positives finite.
 SHIFT_PRIOR_SD = 3.0
 
-INTERVAL_LEVEL = 0.95
-INTERVAL_NAME = "95 % Jeffreys interval of the observed frequency in the validation bin of this probability"
-LABEL_BIN_ROWS, LABEL_BINS_AT_MOST = 40, 10
-POOLED_BIN_ROWS, POOLED_BINS_AT_MOST = 100, 20
-# A label's own bin is used when it holds this many positives, otherwise the bin of all labels together.
-BIN_MIN_POSITIVES = 5
+INTERVAL_NAME = "Venn-Abers interval from the validation split"
 
 
 def fit_scaling(
@@ -56,9 +50,7 @@ def fit_scaling(
     z, y, known = np.asarray(logits, float), np.asarray(targets, float), np.asarray(mask, bool)
     n_labels = z.shape[1]
     if n_labels != len(labels):
-        raise MetricInputError(
-            f"{n_labels} logits per study but {len(labels)} label names; pass one name per logit"
-        )
+        raise MetricInputError(f"{n_labels} logits per study but {len(labels)} label names; pass one name per logit")
     temperature, shift = np.ones(n_labels), np.zeros(n_labels)
     if not known.any():
         raise MetricInputError("no known label on validate; calibrate on a split that has labels")
@@ -89,46 +81,39 @@ def calibrated(spec: dict[str, Any], logits: npt.ArrayLike) -> Array:
 def fit_intervals(
     probabilities: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike, labels: Sequence[str]
 ) -> dict[str, Any]:
-    """Bins of calibrated validation probabilities ([N, L] x 3) with the interval of each frequency.
+    """What ``interval_for`` needs: per label the validation probabilities and outcomes ([N, L] x 3), sorted.
 
-    To be stored as ``spec["intervals"]``. Studies of one patient count as independent here, so the intervals
-    are slightly narrow where patients have several studies.
+    To be stored as ``spec["intervals"]``. Raises MetricInputError when a label has no known outcome.
     """
     check_inputs(probabilities, targets, mask)
     p, y, known = np.asarray(probabilities, float), np.asarray(targets, float), np.asarray(mask, bool)
-    return {
-        "name": INTERVAL_NAME,
-        "min_positives": BIN_MIN_POSITIVES,
-        "bins": {
-            label: _bins(p[known[:, k], k], y[known[:, k], k], LABEL_BIN_ROWS, LABEL_BINS_AT_MOST)
-            for k, label in enumerate(labels)
-        },
-        "pooled": _bins(p[known], y[known], POOLED_BIN_ROWS, POOLED_BINS_AT_MOST),
-    }
-
-
-def bin_for(spec: dict[str, Any], label: str, probability: float) -> dict[str, Any]:
-    """The validation bin behind one calibrated probability.
-
-    ``{"upper", "n", "positives", "low", "high", "pooled"}``; ``pooled`` says that the label's own bin had
-    fewer than ``min_positives`` positives, so that the bin of all labels together speaks for it.
-    """
-    intervals = spec["intervals"]
-    own = _find(intervals["bins"][label], probability)
-    if own is not None and own["positives"] >= intervals["min_positives"]:
-        return {**own, "pooled": False}
-    pooled = _find(intervals["pooled"], probability)
-    if pooled is None:
-        raise MetricInputError(
-            "the calibration holds no validation bin; fit the intervals on a split with labels"
-        )
-    return {**pooled, "pooled": True}
+    stored = {}
+    for k, label in enumerate(labels):
+        scores, outcomes = p[known[:, k], k].round(6), y[known[:, k], k]
+        if not len(scores):
+            raise MetricInputError(f"{label} has no known outcome on the validation split; use more studies")
+        order = np.lexsort((outcomes, scores))
+        stored[label] = {"scores": scores[order].tolist(), "outcomes": outcomes[order].astype(int).tolist()}
+    return {"name": INTERVAL_NAME, "validation": stored}
 
 
 def interval_for(spec: dict[str, Any], label: str, probability: float) -> tuple[float, float, int]:
-    """(low, high, n): how often the finding was present in the n validation studies of this bin."""
-    found = bin_for(spec, label, probability)
-    return found["low"], found["high"], found["n"]
+    """Lower and upper bound for one calibrated probability, and the number of validation studies behind it.
+
+    The two values of an isotonic regression of the validation outcomes to which this case was added once as
+    negative and once as positive: wide where validation has few cases like it. It need not contain the
+    probability, which the parametric scaling gives; far outside it the scaling is not to be trusted.
+    Source: Vovk & Petej 2014, Venn-Abers predictors.
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    stored = spec["intervals"]["validation"][label]
+    scores, outcomes = [*stored["scores"], float(probability)], stored["outcomes"]
+    bounds = [
+        float(IsotonicRegression(y_min=0, y_max=1).fit(scores, [*outcomes, added]).predict([probability])[0])
+        for added in (0, 1)
+    ]
+    return bounds[0], bounds[1], len(outcomes)
 
 
 def negative_log_likelihood(logits: npt.ArrayLike, targets: npt.ArrayLike) -> float:
@@ -158,9 +143,7 @@ def _best_temperature_and_shift(logits: Array, targets: Array, known: BoolArray)
     def loss_and_gradient(parameters: Array) -> tuple[float, Array]:
         inverse, shift = np.exp(-parameters[0]), parameters[1:]
         scaled = z * inverse + shift
-        loss = np.sum(weight * (np.logaddexp(0.0, scaled) - y * scaled)) + 0.5 * np.sum(
-            (shift / SHIFT_PRIOR_SD) ** 2
-        )
+        loss = np.sum(weight * (np.logaddexp(0.0, scaled) - y * scaled)) + 0.5 * np.sum((shift / SHIFT_PRIOR_SD) ** 2)
         error = weight * (sigmoid(scaled) - y)
         slope = -inverse * np.sum(error * z)
         return float(loss), np.concatenate([[slope], error.sum(axis=0) + shift / SHIFT_PRIOR_SD**2])
@@ -174,27 +157,3 @@ def _best_temperature_and_shift(logits: Array, targets: Array, known: BoolArray)
         bounds=[LOG_TEMPERATURE_BOUNDS] + [(None, None)] * n_labels,
     )
     return float(np.exp(found.x[0])), np.asarray(found.x[1:], dtype=np.float64)
-
-
-def _bins(
-    probabilities: Array, targets: Array, rows_per_bin: int, at_most: int
-) -> list[dict[str, float | int]]:
-    from scipy.stats import beta
-
-    n_bins = int(np.clip(probabilities.size // rows_per_bin, 1, at_most))
-    bins = reliability_bins(probabilities, targets, n_bins)
-    tail = (1 - INTERVAL_LEVEL) / 2
-    rows = []
-    for upper, n, positives in zip(
-        bins.upper.tolist(), bins.n.tolist(), bins.positives.tolist(), strict=True
-    ):
-        # Jeffreys: equal-tailed Beta(x + 1/2, n - x + 1/2), with the bound at 0 or 1 when none or all are
-        # positive (Brown, Cai & DasGupta 2001).
-        low = 0.0 if positives == 0 else float(beta.ppf(tail, positives + 0.5, n - positives + 0.5))
-        high = 1.0 if positives == n else float(beta.ppf(1 - tail, positives + 0.5, n - positives + 0.5))
-        rows.append({"upper": upper, "n": n, "positives": positives, "low": low, "high": high})
-    return rows
-
-
-def _find(bins: list[dict[str, Any]], probability: float) -> dict[str, Any] | None:
-    return next((row for row in bins if probability <= row["upper"]), None)

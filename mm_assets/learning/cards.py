@@ -21,9 +21,7 @@ class Section:
     body: str
 
 
-def render_card(
-    title: str, front_matter: Mapping[str, str | bool | Sequence[str]], sections: Sequence[Section]
-) -> str:
+def render_card(title: str, front_matter: Mapping[str, str | bool | Sequence[str]], sections: Sequence[Section]) -> str:
     """The card as Markdown with YAML front matter. JSON scalars and lists are valid YAML."""
     head = "\n".join(
         f"{key}: {json.dumps(value if isinstance(value, str | bool) else list(value), ensure_ascii=False)}"

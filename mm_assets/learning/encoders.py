@@ -19,9 +19,7 @@ from resources.hub import EncoderCard, EncoderUnavailable, embedded_weights, loc
 class VisionEncoder(nn.Module):
     """``forward``: normalised [B, 3, S, S] -> [B, T, D] with T = rows x columns of patches, row by row."""
 
-    def __init__(
-        self, name: str, trunk: nn.Module, kind: str, transform: TransformSpec, token_dim: int
-    ) -> None:
+    def __init__(self, name: str, trunk: nn.Module, kind: str, transform: TransformSpec, token_dim: int) -> None:
         super().__init__()
         self.name = name
         self.trunk = trunk
@@ -60,9 +58,7 @@ class TextEncoder(nn.Module):
     def tokenize(self, texts: Sequence[str], max_tokens: int | None = None) -> dict[str, torch.Tensor]:
         """Texts -> input_ids and attention_mask [B, T], padded to the longest text of the batch only."""
         limit = min(max_tokens or self.context, self.context)
-        encoded = self.tokenizer(
-            list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt"
-        )
+        encoded = self.tokenizer(list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt")
         return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -84,9 +80,7 @@ def load_vision(card: EncoderCard, folder: Path | None = None) -> VisionEncoder:
     if card.loader == "timm":
         return VisionEncoder(card.name, _efficientnet_lite0(card), "map", transform, card.token_dim).eval()
     if card.loader == "open_clip":
-        return VisionEncoder(
-            card.name, _open_clip_trunk(card, folder), "timm", transform, card.token_dim
-        ).eval()
+        return VisionEncoder(card.name, _open_clip_trunk(card, folder), "timm", transform, card.token_dim).eval()
     trunk = _auto_model(card, folder or weights_source(card))
     return VisionEncoder(card.name, trunk, "transformers", transform, card.token_dim).eval()
 
@@ -108,9 +102,7 @@ def random_vision(card: EncoderCard) -> VisionEncoder:
     """ViT-B/16 at the card's image size with random weights, without a download (85.8 M parameters)."""
     import timm
 
-    trunk = timm.create_model(
-        "vit_base_patch16_224", pretrained=False, num_classes=0, img_size=card.image_size
-    )
+    trunk = timm.create_model("vit_base_patch16_224", pretrained=False, num_classes=0, img_size=card.image_size)
     return VisionEncoder(card.name, trunk, "timm", _card_transform(card), 768)
 
 

@@ -57,13 +57,9 @@ def check_inputs(scores: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayL
         )
     known = mask.astype(bool)
     if not np.isfinite(scores[known]).all():
-        raise MetricInputError(
-            "scores hold NaN or infinite values; the model diverged: retrain it before evaluating"
-        )
+        raise MetricInputError("scores hold NaN or infinite values; the model diverged: retrain it before evaluating")
     if not np.isin(targets[known], (0, 1)).all():
-        raise MetricInputError(
-            "targets hold values other than 0 and 1; mask uncertain and unknown labels first"
-        )
+        raise MetricInputError("targets hold values other than 0 and 1; mask uncertain and unknown labels first")
 
 
 def sigmoid(logits: npt.ArrayLike) -> Array:
@@ -99,9 +95,7 @@ def brier(probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> float:
     return float(np.mean((p - y) ** 2)) if p.size else float("nan")
 
 
-def expected_calibration_error(
-    probabilities: npt.ArrayLike, targets: npt.ArrayLike, n_bins: int = ECE_BINS
-) -> float:
+def expected_calibration_error(probabilities: npt.ArrayLike, targets: npt.ArrayLike, n_bins: int = ECE_BINS) -> float:
     """ECE of one label ([N], [N]) over equal-mass bins; NaN without rows.
 
     Equal mass, because most chest labels are rare: equal-width bins would hold nearly every study in the
@@ -113,9 +107,7 @@ def expected_calibration_error(
     return float(np.sum(bins.n * np.abs(bins.predicted - bins.observed)) / bins.n.sum())
 
 
-def reliability_bins(
-    probabilities: npt.ArrayLike, targets: npt.ArrayLike, n_bins: int = ECE_BINS
-) -> ReliabilityBins:
+def reliability_bins(probabilities: npt.ArrayLike, targets: npt.ArrayLike, n_bins: int = ECE_BINS) -> ReliabilityBins:
     """Group one label's ([N], [N]) predictions into at most ``n_bins`` bins of equal mass.
 
     Equal probabilities always share a bin, so the result does not depend on the order of rows.
@@ -165,9 +157,7 @@ def macro(values: npt.ArrayLike, labels: Sequence[str], leave_out: Sequence[str]
     "No Finding" is a function of the other labels, so the average is shown with and without it.
     """
     array = np.asarray(values, dtype=np.float64)
-    used = tuple(
-        name for name, v in zip(labels, array, strict=True) if np.isfinite(v) and name not in leave_out
-    )
+    used = tuple(name for name, v in zip(labels, array, strict=True) if np.isfinite(v) and name not in leave_out)
     chosen = [v for name, v in zip(labels, array, strict=True) if name in used]
     return Macro(
         value=float(np.mean(chosen)) if chosen else float("nan"),

@@ -73,9 +73,7 @@ def reliability_diagram(curves: Mapping[str, ReliabilityBins], title: str) -> by
     return _png(figure)
 
 
-def roc_grid(
-    scores: Array, targets: Array, mask: BoolArray, labels: Sequence[str], areas: npt.ArrayLike
-) -> bytes:
+def roc_grid(scores: Array, targets: Array, mask: BoolArray, labels: Sequence[str], areas: npt.ArrayLike) -> bytes:
     """One ROC curve per label ([N, L] x 3), its area ([L]) in the title; "one class only" where none."""
     figure, panels = _curve_panels(labels, "false positive rate", "true positive rate")
     for k, (axes, area) in enumerate(zip(panels, np.asarray(areas, float), strict=True)):
@@ -90,9 +88,7 @@ def roc_grid(
     return _png(figure)
 
 
-def pr_grid(
-    scores: Array, targets: Array, mask: BoolArray, labels: Sequence[str], areas: npt.ArrayLike
-) -> bytes:
+def pr_grid(scores: Array, targets: Array, mask: BoolArray, labels: Sequence[str], areas: npt.ArrayLike) -> bytes:
     """One precision-recall curve per label ([N, L] x 3); dotted: the prevalence (prev.), a blind guess."""
     figure, panels = _curve_panels(labels, "recall", "precision")
     for k, (axes, area) in enumerate(zip(panels, np.asarray(areas, float), strict=True)):
@@ -128,9 +124,7 @@ def confusion_grid(counts: npt.ArrayLike, labels: Sequence[str]) -> bytes:
 def training_curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]) -> bytes:
     """Curves over epochs: panel title -> line name -> (epochs, values)."""
     figure = _figure(4.6 * len(panels), 3.4)
-    for axes, (title, lines) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    for axes, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for colour, style, (name, (epochs, values)) in zip(
             COLOURS, ("-", "--", "-.", ":", "-", "--", "-."), lines.items(), strict=False
         ):
@@ -157,13 +151,9 @@ def cohort_flow(steps: Sequence[FlowStep]) -> bytes:
         if k == 0:
             continue
         before = steps[k - 1]
-        axes.annotate(
-            "", xy=(3.0, -k + 0.23), xytext=(3.0, -k + 0.77), arrowprops={"arrowstyle": "->", "color": GREY}
-        )
+        axes.annotate("", xy=(3.0, -k + 0.23), xytext=(3.0, -k + 0.77), arrowprops={"arrowstyle": "->", "color": GREY})
         taken = f"excluded: {before.images - here.images:,} images, {before.studies - here.studies:,} studies"
-        axes.annotate(
-            "", xy=(6.3, -k + 0.5), xytext=(3.0, -k + 0.5), arrowprops={"arrowstyle": "->", "color": GREY}
-        )
+        axes.annotate("", xy=(6.3, -k + 0.5), xytext=(3.0, -k + 0.5), arrowprops={"arrowstyle": "->", "color": GREY})
         axes.text(6.45, -k + 0.5, taken, ha="left", va="center", fontsize=8, bbox=lost, zorder=2)
     return _png(figure)
 
@@ -184,9 +174,7 @@ def contact_sheet(films: Sequence[tuple[bytes, str]], columns: int = 6) -> bytes
                 thumbnail = film.convert("L")
                 thumbnail.thumbnail((side, side), Image.Resampling.LANCZOS)
             left, top = 6 + k % columns * (side + 6), 6 + k // columns * (side + text_height + 6)
-            sheet.paste(
-                thumbnail, (left + (side - thumbnail.width) // 2, top + (side - thumbnail.height) // 2)
-            )
+            sheet.paste(thumbnail, (left + (side - thumbnail.width) // 2, top + (side - thumbnail.height) // 2))
             for line, text in enumerate(_two_lines(caption, side, font.getlength)):
                 draw.text((left, top + side + 1 + line * CAPTION_LINE), text, fill=0, font=font)
         # 32 grey levels are hardly told apart in a thumbnail and take a third of the bytes.
@@ -288,9 +276,7 @@ def _curve_panels(labels: Sequence[str], xlabel: str, ylabel: str) -> "tuple[Fig
     figure, panels = _panels(labels, side=1.9)
     for k, axes in enumerate(panels):
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-        axes.tick_params(
-            labelsize=8, labelbottom=k + GRID_COLUMNS >= len(labels), labelleft=k % GRID_COLUMNS == 0
-        )
+        axes.tick_params(labelsize=8, labelbottom=k + GRID_COLUMNS >= len(labels), labelleft=k % GRID_COLUMNS == 0)
     figure.supxlabel(xlabel, fontsize=9, y=0.01)
     figure.supylabel(ylabel, fontsize=9, x=0.01)
     return figure, panels

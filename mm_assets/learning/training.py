@@ -198,13 +198,9 @@ def _train(
 
             def on_validation_epoch_end(self) -> None:
                 logits = torch.cat(self.val_logits)
-                targets, mask = (
-                    torch.cat([b[key] for b in self.val_batches]) for key in ("targets", "target_mask")
-                )
+                targets, mask = (torch.cat([b[key] for b in self.val_batches]) for key in ("targets", "target_mask"))
                 value = float(loss(logits, targets, mask))
-                better = (
-                    -value if score is None else score(*(t.cpu().numpy() for t in (logits, targets, mask)))
-                )
+                better = -value if score is None else score(*(t.cpu().numpy() for t in (logits, targets, mask)))
                 self.curves.append(
                     {
                         "epoch": float(self.current_epoch),
@@ -220,9 +216,7 @@ def _train(
 
             def configure_optimizers(self) -> Any:
                 parameters = groups(self.model) if groups else default_groups(self.model, config.weight_decay)
-                optimizer = torch.optim.AdamW(
-                    parameters, lr=config.learning_rate, weight_decay=config.weight_decay
-                )
+                optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
                 total = max(1, config.epochs * math.ceil(len(self.train_dataloader()) / config.accumulate))
                 schedule = torch.optim.lr_scheduler.LambdaLR(
                     optimizer, lambda step: schedule_factor(step, total, config.warmup)
@@ -257,9 +251,7 @@ def _train(
 
             def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
                 row = task.curves[-1]
-                self.bar.set_postfix(
-                    val_loss=f"{row['val_loss']:.3f}", score=f"{row['val_score']:.3f}", refresh=False
-                )
+                self.bar.set_postfix(val_loss=f"{row['val_loss']:.3f}", score=f"{row['val_score']:.3f}", refresh=False)
                 self.bar.update()
 
             def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -322,14 +314,10 @@ def _seed_step(seed: int, device: torch.device) -> None:
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Silence what Lightning says about itself (devices, loader workers, tips); errors still pass."""
-    loggers = [
-        logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")
-    ]
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", module=r"(pytorch_lightning|lightning_fabric|lightning_utilities)\b.*"
-        )
+        warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|lightning_utilities)\b.*")
         warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
         for logger in loggers:
             logger.setLevel(logging.ERROR)

@@ -44,9 +44,7 @@ def apply_transform(spec: TransformSpec, pixels: np.ndarray | torch.Tensor) -> t
     batch = (values.unsqueeze(0) if single else values).unsqueeze(1).float()
     size = int(spec["size"])
     if batch.shape[-2:] != (size, size):
-        batch = F.interpolate(
-            batch, size=(size, size), mode=spec["interpolation"], antialias=True, align_corners=False
-        )
+        batch = F.interpolate(batch, size=(size, size), mode=spec["interpolation"], antialias=True, align_corners=False)
     batch = batch.clamp_(0, 255).div_(255).expand(-1, int(spec["channels"]), -1, -1)
     mean = torch.tensor(spec["mean"], device=batch.device).view(1, -1, 1, 1)
     std = torch.tensor(spec["std"], device=batch.device).view(1, -1, 1, 1)

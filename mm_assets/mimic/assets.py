@@ -125,9 +125,7 @@ def tables(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeRes
     with store.draft("mimic", "tables") as draft:
         for name, table in load_tables(layout, open_store, settings.scratch):
             rows[name] = draft.write_table(f"{name}.parquet", table, row_group_rows=100_000)
-        artifact = publish(
-            context, draft, upstream={"mimic/source": upstream.version}, synthetic=upstream.synthetic
-        )
+        artifact = publish(context, draft, upstream={"mimic/source": upstream.version}, synthetic=upstream.synthetic)
     return materialized(
         store, artifact, {"rows": dg.MetadataValue.json(rows), "absent": dg.MetadataValue.json(layout.absent)}
     )
@@ -146,9 +144,7 @@ def links(context: dg.AssetExecutionContext, house: House, config: LinkingConfig
 
     store = house.artifacts()
     raw = store.current("mimic", "tables")
-    result = link_studies(
-        tables_by_name(store, raw), LinkConfig(**config.model_dump(), seed=house.settings().seed)
-    )
+    result = link_studies(tables_by_name(store, raw), LinkConfig(**config.model_dump(), seed=house.settings().seed))
     with store.draft("mimic", "links") as draft:
         draft.write_table("links.parquet", result.links)
         draft.write_table("rejected.parquet", result.rejected)

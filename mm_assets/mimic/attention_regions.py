@@ -81,9 +81,7 @@ def _sobel_energy(film: np.ndarray) -> np.ndarray:
     smooth_down = film[:-2] + 2 * film[1:-1] + film[2:]
     smooth_right = film[:, :-2] + 2 * film[:, 1:-1] + film[:, 2:]
     energy = np.zeros_like(film)
-    energy[1:-1, 1:-1] = np.hypot(
-        smooth_down[:, 2:] - smooth_down[:, :-2], smooth_right[2:] - smooth_right[:-2]
-    )
+    energy[1:-1, 1:-1] = np.hypot(smooth_down[:, 2:] - smooth_down[:, :-2], smooth_right[2:] - smooth_right[:-2])
     return energy
 
 

@@ -71,9 +71,7 @@ class ChestCase(BaseModel):
     sbp: float | None = Field(default=None, ge=0, le=375, allow_inf_nan=False, description="Systolic, mmHg")
     dbp: float | None = Field(default=None, ge=0, le=375, allow_inf_nan=False, description="Diastolic, mmHg")
     pain: float | None = Field(default=None, ge=0, le=10, allow_inf_nan=False, description="0 to 10")
-    acuity: int | None = Field(
-        default=None, ge=1, le=5, description="Emergency severity index, 1 is most urgent"
-    )
+    acuity: int | None = Field(default=None, ge=1, le=5, description="Emergency severity index, 1 is most urgent")
     minutes_since_arrival: float | None = Field(
         default=None, ge=0, le=43_200, allow_inf_nan=False, description="Minutes from arrival to the film"
     )

@@ -62,9 +62,7 @@ class MultimodalData:
     def text_dim(self) -> int:
         return self.text.arrays[0].shape[2]
 
-    def batch(
-        self, positions: np.ndarray, modalities: Collection[str] = SINGLE_MODALITIES
-    ) -> dict[str, torch.Tensor]:
+    def batch(self, positions: np.ndarray, modalities: Collection[str] = SINGLE_MODALITIES) -> dict[str, torch.Tensor]:
         """The batch of these records, padded only to its own longest note.
 
         Always: targets and target_mask [B, 14], study_id and subject_id [B]. With the modality ``image``:
@@ -105,9 +103,7 @@ class MultimodalData:
         }
 
 
-def open_multimodal(
-    records: Records, image: FeatureFiles, text: FeatureFiles, passages_file: Path
-) -> MultimodalData:
+def open_multimodal(records: Records, image: FeatureFiles, text: FeatureFiles, passages_file: Path) -> MultimodalData:
     """Line up records with stored features; a record without a film or note is kept and marked absent.
 
     Raises ShardUnreadable. ``passages_file`` holds the tensor ``tokens`` [P, Dt].

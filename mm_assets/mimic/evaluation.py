@@ -94,9 +94,7 @@ def evaluate(
     """
     check_splits(validate, test, labels)
     seeds = sorted({seed for variant, seed in test.logits if variant == HEADLINE_VARIANT})
-    released_seed = max(
-        seeds, key=lambda seed: (macro_auroc(validate, (HEADLINE_VARIANT, seed), labels), -seed)
-    )
+    released_seed = max(seeds, key=lambda seed: (macro_auroc(validate, (HEADLINE_VARIANT, seed), labels), -seed))
     released = (HEADLINE_VARIANT, released_seed)
     best_single = max(SINGLE_MODALITIES, key=lambda variant: mean_macro_auroc(validate, variant, labels))
 
@@ -108,11 +106,7 @@ def evaluate(
     evaluated = metrics.both_classes(test.targets, test.mask)
     macros = {
         variant: np.mean(
-            [
-                bootstrap.mean_over_labels(r.auroc, evaluated)
-                for (v, _), r in replicates.items()
-                if v == variant
-            ],
+            [bootstrap.mean_over_labels(r.auroc, evaluated) for (v, _), r in replicates.items() if v == variant],
             axis=0,
         )
         for variant in variants(test)
@@ -134,9 +128,7 @@ def evaluate(
         settings.few_positives,
         labels,
     )
-    missing = tables.missing_modality_rows(
-        test, dropped, resamples, macros[HEADLINE_VARIANT], evaluated, labels
-    )
+    missing = tables.missing_modality_rows(test, dropped, resamples, macros[HEADLINE_VARIANT], evaluated, labels)
     subgroup = tables.subgroup_rows(test, released, probabilities, subgroups, thresholds, resamples, labels)
     uncalibrated, used = methods[0], next(row for row in methods if row["used"])
     headline = {
@@ -194,8 +186,7 @@ def _headline(
         "gain_over_best_single": fused["difference"],
         "gain_ci_low": fused["difference_low"],
         "gain_ci_high": fused["difference_high"],
-        "gain_within": fused["macro_auroc"]
-        - max(of[variant]["macro_auroc"] for variant in SINGLE_MODALITIES),
+        "gain_within": fused["macro_auroc"] - max(of[variant]["macro_auroc"] for variant in SINGLE_MODALITIES),
         **within,
         "n_seeds": fused["n_seeds"],
     }
@@ -232,9 +223,7 @@ def _calibrate(
     """The spec in use, fitted on validate, and what every method does to the error on test ("none" first)."""
     rows, chosen = [], None
     for method in calibration.METHODS:
-        spec = calibration.fit_scaling(
-            validate.logits[released], validate.targets, validate.mask, labels, method
-        )
+        spec = calibration.fit_scaling(validate.logits[released], validate.targets, validate.mask, labels, method)
         p = calibration.calibrated(spec, test.logits[released])
         temperatures = list(spec["temperature"].values())
         rows.append(
@@ -252,9 +241,7 @@ def _calibrate(
         if method == used:
             chosen = spec
     if chosen is None:
-        raise MetricInputError(
-            f"unknown calibration method {used!r}; choose one of {', '.join(calibration.METHODS)}"
-        )
+        raise MetricInputError(f"unknown calibration method {used!r}; choose one of {', '.join(calibration.METHODS)}")
     on_validate = calibration.calibrated(chosen, validate.logits[released])
     chosen["intervals"] = calibration.fit_intervals(on_validate, validate.targets, validate.mask, labels)
     return chosen, rows

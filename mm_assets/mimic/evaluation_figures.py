@@ -59,9 +59,7 @@ def figures(evaluation: Evaluation, test: SplitPredictions) -> dict[str, bytes]:
         ),
         "reliability": plots.reliability_diagram(
             {
-                "before calibration": metrics.reliability_bins(
-                    raw[known], test.targets[known], POOLED_ECE_BINS
-                ),
+                "before calibration": metrics.reliability_bins(raw[known], test.targets[known], POOLED_ECE_BINS),
                 "after calibration": metrics.reliability_bins(
                     probabilities[known], test.targets[known], POOLED_ECE_BINS
                 ),
@@ -76,7 +74,6 @@ def figures(evaluation: Evaluation, test: SplitPredictions) -> dict[str, bytes]:
 
 def _bar(row: dict, name: str, value: str, note: str = "") -> plots.Bar:
     low, middle, high = (
-        float("nan") if row[column] is None else row[column]
-        for column in (f"{value}_low", value, f"{value}_high")
+        float("nan") if row[column] is None else row[column] for column in (f"{value}_low", value, f"{value}_high")
     )
     return plots.Bar(row[name], middle, low, high, note)

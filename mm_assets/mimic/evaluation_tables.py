@@ -99,8 +99,7 @@ def ablation_rows(
         keys = of_variant(test, variant)
         areas = [macro_auroc(test, key, labels) for key in keys]
         precision = [
-            metrics.macro(label_values(metrics.average_precision, test, test.logits[key]), labels).value
-            for key in keys
+            metrics.macro(label_values(metrics.average_precision, test, test.logits[key]), labels).value for key in keys
         ]
         precision_replicates = np.mean(
             [bootstrap.mean_over_labels(replicates[key].average_precision, evaluated) for key in keys], axis=0
@@ -181,9 +180,7 @@ def subgroup_rows(
     for column, groups in subgroups.items():
         values = np.asarray(groups, dtype=object)
         if values.shape != (len(test.patients),):
-            raise MetricInputError(
-                f"subgroup column '{column}' has {values.size} rows, not {len(test.patients)}"
-            )
+            raise MetricInputError(f"subgroup column '{column}' has {values.size} rows, not {len(test.patients)}")
         for value in sorted({str(v) for v in values}):
             rows_in = np.array([str(v) == value for v in values])
             y, known, p = test.targets[rows_in], test.mask[rows_in], probabilities[rows_in]
@@ -219,9 +216,7 @@ def missing_modality_rows(
 ) -> list[dict[str, Any]]:
     """The fused model complete (its replicates [R]) and with one modality dropped at test time."""
     reference = mean_macro_auroc(test, HEADLINE_VARIANT, labels)
-    rows: list[dict[str, Any]] = [
-        {"dropped": "nothing", "macro_auroc": reference, **bounds(complete, "macro_auroc")}
-    ]
+    rows: list[dict[str, Any]] = [{"dropped": "nothing", "macro_auroc": reference, **bounds(complete, "macro_auroc")}]
     fused_seeds = {seed for _, seed in of_variant(test, HEADLINE_VARIANT)}
     for modality in sorted({name for name, _ in dropped}):
         by_seed = {seed: logits for (name, seed), logits in sorted(dropped.items()) if name == modality}
@@ -258,9 +253,7 @@ def table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 
 def without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
     """The same values with None for NaN, as JSON and Parquet's null need it."""
-    return {
-        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()
-    }
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
 
 
 def _mean(values: Array) -> float:

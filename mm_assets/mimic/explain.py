@@ -86,9 +86,7 @@ def coloured(influence: np.ndarray, scale: float, size: int = MAP_PX) -> np.ndar
     """
     from PIL import Image
 
-    smooth = np.asarray(
-        Image.fromarray(influence.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR)
-    )
+    smooth = np.asarray(Image.fromarray(influence.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR))
     strength = np.clip(np.abs(smooth) / scale, 0, 1)
     picture = np.empty((size, size, 4), dtype=np.uint8)
     picture[..., :3] = np.where((smooth >= 0)[..., None], FOR_RGB, AGAINST_RGB)

@@ -82,9 +82,7 @@ def check_budget(grid: int, image_dim: int, text_tokens: int, text_dim: int) -> 
     """Bytes a record. Raises FeatureBudgetExceeded, naming the knobs, above 150 kB or 8 x 8 patches."""
     size = bytes_per_record(grid, image_dim, text_tokens, text_dim)
     if not 1 <= grid <= MAX_GRID:
-        raise FeatureBudgetExceeded(
-            f"grid={grid} is not between 1 and {MAX_GRID}: set a grid of at most {MAX_GRID}"
-        )
+        raise FeatureBudgetExceeded(f"grid={grid} is not between 1 and {MAX_GRID}: set a grid of at most {MAX_GRID}")
     if size > BUDGET_BYTES:
         raise FeatureBudgetExceeded(
             f"{size / 1000:.0f} kB of tokens a record exceed the budget of {BUDGET_BYTES / 1000:.0f} kB "
@@ -204,9 +202,7 @@ def encode_id_lists(
 ) -> list[torch.Tensor]:
     """Token vectors [T, D] per list of ids, in the given order; equal lists are encoded once."""
     device = next(encoder.parameters()).device
-    distinct = sorted(
-        {tuple(int(i) for i in ids) for ids in id_lists if len(ids)}, key=lambda ids: (len(ids), ids)
-    )
+    distinct = sorted({tuple(int(i) for i in ids) for ids in id_lists if len(ids)}, key=lambda ids: (len(ids), ids))
     encoded: dict[tuple[int, ...], torch.Tensor] = {(): torch.zeros((0, encoder.token_dim))}
     for part in _parts(distinct, batch):
         longest = max(len(ids) for ids in part)
@@ -223,9 +219,7 @@ def encode_id_lists(
 
 def index_table(index: Sequence[IndexRow]) -> pa.Table:
     """`index.parquet`: study_id, split, shard, row; empty where nothing was encoded."""
-    schema = pa.schema(
-        [("study_id", pa.int64()), ("split", pa.string()), ("shard", pa.string()), ("row", pa.int32())]
-    )
+    schema = pa.schema([("study_id", pa.int64()), ("split", pa.string()), ("shard", pa.string()), ("row", pa.int32())])
     return pa.Table.from_pylist([asdict(row) for row in index], schema=schema)
 
 

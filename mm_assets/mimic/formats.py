@@ -28,9 +28,7 @@ FormatName = Literal["standard", "enhanced_rag"]
 FORMAT_VERSION = 1
 
 # The seed's rules for attention_segments.
-_VITALS = re.compile(
-    r"temperature|heart rate|respiratory rate|oxygen saturation|blood pressure", re.IGNORECASE
-)
+_VITALS = re.compile(r"temperature|heart rate|respiratory rate|oxygen saturation|blood pressure", re.IGNORECASE)
 _HINT = re.compile(
     "|".join([*(re.escape(label) for label in LABELS if label != "No Finding"), "oedema", "failure"]),
     re.IGNORECASE,
@@ -63,11 +61,7 @@ def detect_format(record: Mapping[str, Any]) -> FormatName:
     if named in ("standard", "enhanced_rag"):
         return named
     labels = record.get("labels")
-    if (
-        "image_tensor" in record
-        and isinstance(record.get("clinical_data"), str)
-        and "disease_labels" in (labels or {})
-    ):
+    if "image_tensor" in record and isinstance(record.get("clinical_data"), str) and "disease_labels" in (labels or {}):
         return "enhanced_rag"
     if "image" in record and "clinical_features" in record:
         return "standard"
@@ -104,9 +98,7 @@ def enhanced_from_standard(record: Mapping[str, Any]) -> dict[str, Any]:
     }
     if "attention_regions" in record:
         regions = record["attention_regions"]
-        enhanced["attention_mask"] = (
-            regions["mask"] if "mask" in regions else regions["edge_energy"].float() / 255
-        )
+        enhanced["attention_mask"] = regions["mask"] if "mask" in regions else regions["edge_energy"].float() / 255
     return enhanced
 
 
@@ -137,9 +129,7 @@ def standard_from_enhanced(record: Mapping[str, Any]) -> dict[str, Any]:
     if "attention_mask" in record:
         standard["attention_regions"] = _regions(record["attention_mask"])
     parked = {
-        key: record["labels"][key]
-        for key in ("bbox_coordinates", "severity_scores")
-        if record["labels"].get(key)
+        key: record["labels"][key] for key in ("bbox_coordinates", "severity_scores") if record["labels"].get(key)
     }
     segments = record.get("attention_segments")
     if segments is not None and segments != attention_segments(
@@ -185,16 +175,12 @@ def _clinical_tensor(clinical_data: str) -> "torch.Tensor":
     try:
         values = json.loads(clinical_data)
     except json.JSONDecodeError as error:
-        raise FormatError(
-            f"clinical_data is not JSON ({error}): write an object of feature name to number"
-        ) from error
+        raise FormatError(f"clinical_data is not JSON ({error}): write an object of feature name to number") from error
     if "gender" in values and "sex_female" not in values:
         sex = SEX_WORDS.get(str(values["gender"]).strip().upper())
         values["sex_female"] = None if sex is None else float(sex == "female")
     known = [values.get(name) for name in CLINICAL_FEATURES]
-    return torch.tensor(
-        [float("nan") if value is None else float(value) for value in known], dtype=torch.float32
-    )
+    return torch.tensor([float("nan") if value is None else float(value) for value in known], dtype=torch.float32)
 
 
 def _named(disease_labels: Any) -> dict[str, Any]:
@@ -216,9 +202,7 @@ def _checked_labels(labels: Mapping[str, Any]) -> dict[str, float | None]:
         raise FormatError(f"unknown labels {sorted(unknown)}: use the names of schema.LABELS")
     wrong = [name for name, value in labels.items() if value not in (1, 0, -1, None)]
     if wrong:
-        raise FormatError(
-            f"labels {wrong} are none of 1, 0, -1 (uncertain) or None (blank): give raw label values"
-        )
+        raise FormatError(f"labels {wrong} are none of 1, 0, -1 (uncertain) or None (blank): give raw label values")
     return {name: None if labels.get(name) is None else float(labels[name]) for name in LABELS}
 
 

@@ -42,9 +42,7 @@ class IntegrationError(MendableError):
     """Tables of the earlier phases that cannot be joined."""
 
 
-def integrate(
-    phase1: Mapping[str, pa.Table], filtered: pa.Table, notes: pa.Table, *, synthetic: bool
-) -> pa.Table:
+def integrate(phase1: Mapping[str, pa.Table], filtered: pa.Table, notes: pa.Table, *, synthetic: bool) -> pa.Table:
     """Join the phases into a table of PHASE3_COLUMNS, sorted by study_id.
 
     phase1: partition -> its records in file order, with at least the columns of phase 1 but for image and
@@ -117,9 +115,7 @@ def read_record(
     targets, mask = targets_and_mask(raw[None], policy)
     clinical = torch.tensor([_number(phase3_row[name]) for name in CLINICAL_FEATURES], dtype=torch.float32)
     input_ids = torch.tensor(phase3_row["input_ids"] or [], dtype=torch.int64)
-    regions = np.frombuffer(phase1_row["attention_regions"], dtype=np.uint8).reshape(
-        ATTENTION_GRID, ATTENTION_GRID
-    )
+    regions = np.frombuffer(phase1_row["attention_regions"], dtype=np.uint8).reshape(ATTENTION_GRID, ATTENTION_GRID)
     enhanced = phase3_row["enhanced_note"] or ""
     return {
         "format": "standard",
@@ -134,9 +130,7 @@ def read_record(
         "retrieved_knowledge": context_of(enhanced),
         "clinical_features": clinical,
         "clinical_missing": torch.isnan(clinical),
-        "labels": {
-            name: None if np.isnan(value) else float(value) for name, value in zip(LABELS, raw, strict=True)
-        },
+        "labels": {name: None if np.isnan(value) else float(value) for name, value in zip(LABELS, raw, strict=True)},
         "label_targets": torch.from_numpy(targets[0]),
         "label_mask": torch.from_numpy(mask[0]),
         "view_position": phase3_row["view"],

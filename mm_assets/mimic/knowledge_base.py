@@ -50,12 +50,8 @@ def load_passages() -> tuple[Passage, ...]:
 
 def passages_table(passages: tuple[Passage, ...]) -> pa.Table:
     """Columns `schema.PASSAGE_COLUMNS`; row number = row of the index."""
-    schema = pa.schema(
-        [(name, pa.list_(pa.string()) if name == "labels" else pa.string()) for name in PASSAGE_COLUMNS]
-    )
-    rows = [
-        {name: getattr(p, name) for name in PASSAGE_COLUMNS} | {"labels": list(p.labels)} for p in passages
-    ]
+    schema = pa.schema([(name, pa.list_(pa.string()) if name == "labels" else pa.string()) for name in PASSAGE_COLUMNS])
+    rows = [{name: getattr(p, name) for name in PASSAGE_COLUMNS} | {"labels": list(p.labels)} for p in passages]
     return pa.Table.from_pylist(rows, schema=schema)
 
 
@@ -70,11 +66,7 @@ def _check(passages: tuple[Passage, ...]) -> None:
                 f"passage {passage.passage_id} has labels {sorted(unknown) or 'none'}: use schema.LABELS"
             )
         if passage.topic not in TOPICS:
-            raise PassageError(
-                f"passage {passage.passage_id} has topic {passage.topic!r}: use one of {TOPICS}"
-            )
+            raise PassageError(f"passage {passage.passage_id} has topic {passage.topic!r}: use one of {TOPICS}")
         # Notes list one passage a line.
         if not passage.text.strip() or "\n" in passage.text:
-            raise PassageError(
-                f"passage {passage.passage_id} is empty or has line breaks: write it as one line"
-            )
+            raise PassageError(f"passage {passage.passage_id} is empty or has line breaks: write it as one line")

@@ -82,9 +82,7 @@ def redact(text: str) -> Redaction:
 
 def find_terms(text: str) -> list[tuple[str, str]]:
     """(rule id, matched words) for every forbidden term in `text`, in order of appearance."""
-    return [
-        (m.rule_id, text[m.start : m.end]) for m in sorted(_matches(text), key=lambda m: (m.start, m.rule_id))
-    ]
+    return [(m.rule_id, text[m.start : m.end]) for m in sorted(_matches(text), key=lambda m: (m.start, m.rule_id))]
 
 
 def _matches(text: str) -> list[_Match]:
@@ -173,9 +171,7 @@ def _pieces(text: str, separator: re.Pattern[str]) -> list[tuple[str, str]]:
 
 def _within(matches: list[_Match], start: int, end: int) -> list[_Match]:
     """Matches that touch [start, end), in coordinates of that piece."""
-    return [
-        _Match(m.start - start, m.end - start, m.rule_id) for m in matches if m.start < end and m.end > start
-    ]
+    return [_Match(m.start - start, m.end - start, m.rule_id) for m in matches if m.start < end and m.end > start]
 
 
 def _overlaps(matches: list[_Match], start: int, end: int) -> bool:

@@ -78,9 +78,7 @@ class Audit:
 
     def as_dict(self) -> dict[str, Any]:
         """For audit.json; `within_twin` is added to each probe."""
-        return asdict(self) | {
-            "probes": [asdict(probe) | {"within_twin": probe.within_twin} for probe in self.probes]
-        }
+        return asdict(self) | {"probes": [asdict(probe) | {"within_twin": probe.within_twin} for probe in self.probes]}
 
     def headline(self) -> dict[str, float]:
         """The numbers a check judges. `flag_auroc_worst` is the one farthest from .5; `probe_excess` is the
@@ -146,9 +144,7 @@ def audit(
     leaky, clean = corpus["complaint_leaky"].tolist(), corpus["complaint_clean"].tolist()
     redactions = [redact(text) for text in leaky]
     filtered = [redaction.text for redaction in redactions]
-    planted = [
-        (term, text) for terms, text in zip(corpus["planted_terms"], filtered, strict=True) for term in terms
-    ]
+    planted = [(term, text) for terms, text in zip(corpus["planted_terms"], filtered, strict=True) for term in terms]
     missed = sorted({term for term, text in planted if _contains(text, term)})
     n_missed = sum(_contains(text, term) for term, text in planted)
     is_leaky = [a != b for a, b in zip(leaky, clean, strict=True)]
@@ -231,9 +227,7 @@ def _probe_twins(
     if not probed:
         return (), LABELS
     # [version of the text, held-out row, label]
-    scores = np.stack(
-        [np.stack([_scores(x, labels[:, i], train)[~train] for i in probed], axis=1) for x in features]
-    )
+    scores = np.stack([np.stack([_scores(x, labels[:, i], train)[~train] for i in probed], axis=1) for x in features])
     y = labels[~train][:, probed]
     intervals = _intervals(scores[2], y, replicates, seed)
     rows = tuple(
@@ -251,9 +245,7 @@ def _probe_twins(
     return rows, tuple(label for i, label in enumerate(LABELS) if i not in probed)
 
 
-def _intervals(
-    scores: np.ndarray, targets: np.ndarray, replicates: int, seed: int
-) -> list[tuple[float, float]]:
+def _intervals(scores: np.ndarray, targets: np.ndarray, replicates: int, seed: int) -> list[tuple[float, float]]:
     """Bootstrap 95 % interval of the AUROC per column of [N, L], rows drawn independently."""
     resamples = draw_patients(np.arange(len(scores)), replicates, seed)
     drawn = replicate_metrics(scores, targets, np.ones(targets.shape, dtype=bool), resamples).auroc
@@ -279,9 +271,7 @@ def _features(texts: list[str], train: np.ndarray) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     texts = [expand(text) for text in texts]
-    vectorizer = TfidfVectorizer(
-        ngram_range=(1, 2), min_df=2, sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"
-    )
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
     vectorizer.fit([text for text, use in zip(texts, train, strict=True) if use])
     return vectorizer.transform(texts)
 

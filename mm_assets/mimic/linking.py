@@ -148,9 +148,7 @@ def link_studies(tables: Mapping[str, pa.Table | Path], config: LinkConfig | Non
         _choose_links(connection, config, with_age=tables.get("patients") is not None)
         links = connection.sql("SELECT * FROM links ORDER BY subject_id, study_id").to_arrow_table()
         if not official:
-            links = links.set_column(
-                links.schema.get_field_index("split"), "split", _own_split(connection, config)
-            )
+            links = links.set_column(links.schema.get_field_index("split"), "split", _own_split(connection, config))
         rejected = connection.sql(
             """
             SELECT subject_id, study_id, dicom_id, reason, detail FROM images WHERE reason IS NOT NULL
@@ -393,9 +391,7 @@ def _own_split(connection: "duckdb.DuckDBPyConnection", config: LinkConfig) -> p
     rarest_first = np.argsort(positives.sum(axis=0), kind="stable")
     ranked = positives[:, rarest_first]
     strata = np.where(ranked.any(axis=1), ranked.argmax(axis=1), len(LABELS))
-    split = grouped_stratified_split(
-        table["subject_id"].to_numpy(), strata, config.split_fractions, seed=config.seed
-    )
+    split = grouped_stratified_split(table["subject_id"].to_numpy(), strata, config.split_fractions, seed=config.seed)
     return pa.array(split, pa.string())
 
 

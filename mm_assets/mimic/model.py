@@ -104,9 +104,7 @@ class TextTokens(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         parts = [(batch["text_tokens"], batch["text_mask"]), (batch["passage_tokens"], batch["passage_mask"])]
-        tokens = torch.cat(
-            [self.project(self.norm(t)) + self.kind[i] for i, (t, _) in enumerate(parts)], dim=1
-        )
+        tokens = torch.cat([self.project(self.norm(t)) + self.kind[i] for i, (t, _) in enumerate(parts)], dim=1)
         return self.dropout(tokens), torch.cat([mask.bool() for _, mask in parts], dim=1)
 
 
@@ -165,9 +163,7 @@ class FusionBlock(nn.Module):
         self.text_vision = CrossAttention(config.dim, config.heads)
         self.tabular_both = CrossAttention(config.dim, config.heads)
 
-    def forward(
-        self, tokens: dict[str, torch.Tensor], masks: dict[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
+    def forward(self, tokens: dict[str, torch.Tensor], masks: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         both = torch.cat([tokens["image"], tokens["text"]], dim=1)
         both_mask = torch.cat([masks["image"], masks["text"]], dim=1)
         return {

@@ -3,7 +3,9 @@
 Belongs here: read, call a pure function, write, report metadata. Does not belong here: any rule.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
 
@@ -13,18 +15,24 @@ from mm_assets.mimic.text_assets import knowledge_base, phase2, phase3
 from mm_assets.records.publishing import materialized, publish, upstream_versions
 from resources.dagster_resources import House
 
+if TYPE_CHECKING:
+    from mm_assets.mimic.features import DtypeTrial
+
 
 class ImageFeatureConfig(Knobs):
     """Which frozen encoder sees the films, and how fine its patch grid is stored. Unset: the profile's."""
 
     encoder: str | None = None  # a vision name of resources.hub
     grid: int | None = None  # patches per side after pooling, at most 8
+    # measured: bfloat16 on a CPU where a trial shows it faster; answers are still encoded in float32.
+    cpu_dtype: Literal["float32", "measured"] = "float32"
 
 
 class TextFeatureConfig(Knobs):
     """How many token vectors of a note are stored. Unset: the profile's."""
 
     max_tokens: int | None = None
+    cpu_dtype: Literal["float32", "measured"] = "float32"  # as for the films
 
 
 class TrainKnobs(Knobs):
@@ -45,17 +53,24 @@ class EvaluationConfig(Knobs):
     replicates: int | None = None  # of the patient bootstrap
 
 
+def chosen_dtype(context: dg.AssetExecutionContext, wanted: str, device: str, trial: Callable[[], "DtypeTrial"]) -> str:
+    """`float32`, or on a CPU what a trial showed to be faster; the trial is logged."""
+    if wanted != "measured" or device != "cpu":
+        return "float32"
+    result = trial()
+    context.log.info(f"chose {result.dtype}: float32 {result.ms_float32} ms, bfloat16 {result.ms_bfloat16} ms")
+    return str(result.dtype).removeprefix("torch.")
+
+
 @dg.asset(
     key=["mimic", "image_features"], deps=[phase1], partitions_def=directories, backfill_policy=one_run,
     group_name="mimic", owners=OWNERS, kinds={"pytorch", "safetensors"}, pool="gpu", code_version="1",
 )  # fmt: skip
-def image_features(
-    context: dg.AssetExecutionContext, house: House, config: ImageFeatureConfig
-) -> dg.MaterializeResult:
+def image_features(context: dg.AssetExecutionContext, house: House, config: ImageFeatureConfig) -> dg.MaterializeResult:
     """Each film through the frozen vision encoder, once: its patch tokens, pooled to a small grid, in float16."""
     from contextlib import ExitStack
 
-    from mm_assets.mimic.encode_job import FilmJob, encoder_record, run_film_job
+    from mm_assets.mimic.encode_job import FilmJob, encoder_record, film_dtype, run_film_job
     from mm_assets.mimic.features import check_budget, index_table
     from mm_assets.mimic.published import vision_transform
     from resources.compute import map_items, resolve_device
@@ -66,13 +81,14 @@ def image_features(
     device = resolve_device(settings.device)
     name = resolve_encoder(knobs.encoder).name
     check_budget(knobs.grid, ENCODERS[name].token_dim, 0, 0)
-    noted = encoder_record(name, grid=knobs.grid, transform=vision_transform(name))
+    dtype = chosen_dtype(context, knobs.cpu_dtype, device, partial(film_dtype, name))
+    noted = encoder_record(name, grid=knobs.grid, transform=vision_transform(name), dtype=dtype)
     records = {directory: store.current("mimic", "phase1", directory) for directory in context.partition_keys}
     written = []
     with ExitStack() as stack:
         drafts = {part: stack.enter_context(store.draft("mimic", "image_features", part)) for part in records}
         jobs = [
-            FilmJob(store.local_file(artifact, "records.parquet"), drafts[part].folder, name, knobs.grid, device)
+            FilmJob(store.local_file(artifact, "records.parquet"), drafts[part].folder, name, knobs.grid, device, dtype)
             for part, artifact in records.items()
         ]
         in_turn = device != "cpu" or len(jobs) == 1
@@ -100,7 +116,14 @@ def image_features(
 )  # fmt: skip
 def text_features(context: dg.AssetExecutionContext, house: House, config: TextFeatureConfig) -> dg.MaterializeResult:
     """Each note through the frozen text encoder, once, and each passage once, apart from the notes."""
-    from mm_assets.mimic.encode_job import PART_ROWS, NoteJob, encoder_record, run_note_job, write_passages
+    from mm_assets.mimic.encode_job import (
+        PART_ROWS,
+        NoteJob,
+        encoder_record,
+        note_dtype,
+        run_note_job,
+        write_passages,
+    )
     from mm_assets.mimic.features import index_table
     from resources.compute import map_items, resolve_device
 
@@ -111,10 +134,11 @@ def text_features(context: dg.AssetExecutionContext, house: House, config: TextF
     base = store.current("mimic", "knowledge_base")
     name = store.read_json(notes, "text.json")["encoder"]
     source = store.local_file(records, "records.parquet")
+    dtype = chosen_dtype(context, knobs.cpu_dtype, device, partial(note_dtype, name))
     with store.draft("mimic", "text_features") as draft:
         starts = range(0, records.file("records.parquet").rows or 0, PART_ROWS)
         jobs = [
-            NoteJob(source, start, draft.folder / f"part-{number:05d}", name, knobs.max_tokens, device)
+            NoteJob(source, start, draft.folder / f"part-{number:05d}", name, knobs.max_tokens, device, dtype)
             for number, start in enumerate(starts)
         ]
         in_turn = device != "cpu" or len(jobs) == 1
@@ -125,7 +149,7 @@ def text_features(context: dg.AssetExecutionContext, house: House, config: TextF
             draft.write_table(f"{job.folder.name}/index.parquet", index_table(index))
         passages = store.read_table(base, "passages.parquet")["text"].to_pylist()
         write_passages(passages, name, device, draft.path("passages.safetensors"))
-        draft.write_json("encoder.json", encoder_record(name, max_tokens=knobs.max_tokens))
+        draft.write_json("encoder.json", encoder_record(name, max_tokens=knobs.max_tokens, dtype=dtype))
         artifact = publish(
             context, draft,
             upstream={
@@ -146,7 +170,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
     from mm_assets.learning.plots import as_markdown, training_curves
     from mm_assets.learning.training import TrainConfig
     from mm_assets.mimic.labels import LabelPolicy
-    from mm_assets.mimic.published import training_files
+    from mm_assets.mimic.published import check_stored_budget, training_files
     from mm_assets.mimic.schema import VARIANTS
     from mm_assets.mimic.train_job import (
         TrainJob,
@@ -164,6 +188,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
     upstream = upstream_versions(
         store, ("mimic", "image_features"), ("mimic", "text_features"), ("mimic", "phase3"), ("mimic", "knowledge_base")
     )
+    check_stored_budget(store)
     train = TrainConfig(
         epochs=knobs.max_epochs, batch_size=knobs.batch_size, learning_rate=knobs.learning_rate,
         precision=precision_for(device), accelerator="gpu" if device.startswith("cuda") else device,
@@ -189,9 +214,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
         draft.write_table("predictions.parquet", joined(results))
         draft.write_table("curves.parquet", curves_table(results))
         draft.write_json("training.json", training_record(jobs, results))
-        artifact = publish(
-            context, draft, upstream=upstream, synthetic=store.current("mimic", "phase3").synthetic
-        )
+        artifact = publish(context, draft, upstream=upstream, synthetic=store.current("mimic", "phase3").synthetic)
     return materialized(
         store,
         artifact,

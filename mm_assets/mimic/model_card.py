@@ -63,9 +63,7 @@ def _intended_use(facts: CardFacts) -> str:
 
 
 def _data(evaluation: Evaluation, facts: CardFacts) -> str:
-    kind = (
-        "synthetic, generated in the published layout" if facts.synthetic else "MIMIC-CXR-JPG and MIMIC-IV-ED"
-    )
+    kind = "synthetic, generated in the published layout" if facts.synthetic else "MIMIC-CXR-JPG and MIMIC-IV-ED"
     sizes = ", ".join(f"{split} {n:,}" for split, n in facts.studies.items())
     return bullets(
         [
@@ -205,9 +203,7 @@ def _calibration(evaluation: Evaluation) -> str:
 
 
 def _limits(evaluation: Evaluation, facts: CardFacts) -> str:
-    labels = (
-        f"{evaluation.headline['n_few_positives']} labels have fewer than {evaluation.settings.few_positives}"
-    )
+    labels = f"{evaluation.headline['n_few_positives']} labels have fewer than {evaluation.settings.few_positives}"
     lines = [
         "Labels were read from reports by a program, not from films by radiologists.",
         "Frontal films of adults in an emergency department; AP and PA differ in how ill the patients are.",
@@ -221,9 +217,7 @@ def _limits(evaluation: Evaluation, facts: CardFacts) -> str:
 
 
 def _provenance(facts: CardFacts) -> str:
-    return markdown_table(
-        ("upstream", "version"), [(name, facts.upstream[name]) for name in sorted(facts.upstream)]
-    )
+    return markdown_table(("upstream", "version"), [(name, facts.upstream[name]) for name in sorted(facts.upstream)])
 
 
 def _seeds(n: int) -> str:

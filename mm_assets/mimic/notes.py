@@ -105,9 +105,7 @@ def _vital_signs(row: Mapping[str, Any]) -> str:
         ("resprate", "respiratory rate {} breaths/min"),
         ("o2sat", "oxygen saturation {} %"),
     )
-    parts = [
-        wording.format(number) for name, wording in units if (number := _number(row.get(name))) is not None
-    ]
+    parts = [wording.format(number) for name, wording in units if (number := _number(row.get(name))) is not None]
     systolic, diastolic = _number(row.get("sbp")), _number(row.get("dbp"))
     if systolic is not None and diastolic is not None:
         parts.append(f"blood pressure {systolic}/{diastolic} mmHg")

@@ -5,6 +5,7 @@ Belongs here: joining what `records/images`, `clinical`, `labels` and `attention
 Does not belong here: where files are (the caller hands in a reader), and any linking, clinical or label rule.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -56,6 +57,9 @@ _TYPES: dict[str, pa.DataType] = {
     **{label: pa.float32() for label in LABELS},
 }
 PHASE1_SCHEMA: pa.Schema = pa.schema([(name, _TYPES[name]) for name in PHASE1_COLUMNS])
+# Large enough that looking through all raw tables for their rows costs nothing beside their films; the frames of
+# a whole partition would take as much memory as everything else together.
+STUDIES_AT_A_TIME = 512
 QUARANTINE_SCHEMA: pa.Schema = pa.schema(
     [(name, pa.int64() if name in ("subject_id", "study_id") else pa.string()) for name in QUARANTINE_COLUMNS]
 )
@@ -75,7 +79,7 @@ class Phase1Config:
     quality_mode: QualityMode = "default"
     margin_minutes: float = DEFAULT_MARGIN_MINUTES
     max_medication_classes: int = 12
-    batch_rows: int = 256
+    batch_rows: int = 64  # films in memory at a time; the row group they are stored in
     workers: int = 2
 
 
@@ -123,30 +127,42 @@ def build_records(
     study `image_missing`, any other error (storage out of reach) ends the run.
     reject: called once for every study that yields no record, in order of study_id within each kind.
     desc: title of the progress bar.
-    Holds the rows of these links' tables and one batch of films in memory. One empty batch where no study
-    yields a record. Raises FutureFeature as `clinical_features` does.
+    Holds the tabular rows of `STUDIES_AT_A_TIME` studies and one batch of films in memory, however many links
+    there are. One empty batch where no study yields a record. Raises FutureFeature as `clinical_features` does.
     """
-    rows = _study_rows(links, tables, config, reject)
+    chunks: deque[pd.DataFrame] = deque()
+
+    def paths() -> Iterator[str]:
+        for rows in _study_chunks(links, tables, config, reject):
+            chunks.append(rows)
+            yield from rows["image_path"]
+
     work = partial(_read_film, read_image=read_image, config=config)
-    paths = rows["image_path"].tolist()
-    films = map_items(work, paths, workers=config.workers, kind="thread", desc=desc, total=len(paths))
+    films = map_items(work, paths(), workers=config.workers, kind="thread", desc=desc, total=links.num_rows)
     kept: list[int] = []
     batch: list[_Film] = []
-    rows_written = 0
-    for position, film in enumerate(films):
+    position = rows_written = 0  # the film's place in the first of the chunks
+    for film in films:
+        rows = chunks[0]
         if isinstance(film, _Film):
             kept.append(position)
             batch.append(film)
         else:
             reason, detail = film
             reject(_rejection(rows.iloc[position], reason, detail))
-        if len(batch) == config.batch_rows:
-            yield _record_batch(rows.iloc[kept], batch, config)
+        position += 1
+        if batch and (len(batch) == config.batch_rows or position == len(rows)):
             rows_written += len(batch)
-            kept, batch = [], []
-    if batch or not rows_written:
-        # Also without a single row: whoever writes the batches reads the columns from one.
-        yield _record_batch(rows.iloc[kept], batch, config)
+            ready = _record_batch(rows.iloc[kept], batch, config)
+            kept, batch = [], []  # let go of before the reader takes its time
+            yield ready
+            del ready
+        if position == len(rows):
+            chunks.popleft()
+            position = 0
+    if not rows_written:
+        # Whoever writes the batches reads the columns from one.
+        yield pa.RecordBatch.from_pylist([], schema=PHASE1_SCHEMA)
 
 
 def rejection_table(rejections: Iterable[Rejection]) -> pa.Table:
@@ -169,11 +185,22 @@ def small_sample(batches: Iterable[pa.RecordBatch], n_per_split: int) -> pa.Tabl
     return pa.Table.from_batches([part for split in SPLITS for part in taken[split]], schema=PHASE1_SCHEMA)
 
 
+def _study_chunks(
+    links: pa.Table, tables: Phase1Tables, config: Phase1Config, reject: Callable[[Rejection], None]
+) -> Iterator[pd.DataFrame]:
+    """`_study_rows` of the links in order of study_id, a few hundred at a time, none of them empty."""
+    ordered = links.sort_by("study_id")
+    for start in range(0, ordered.num_rows, STUDIES_AT_A_TIME):
+        rows = _study_rows(ordered.slice(start, STUDIES_AT_A_TIME), tables, config, reject)
+        if len(rows):
+            yield rows
+
+
 def _study_rows(
     links: pa.Table, tables: Phase1Tables, config: Phase1Config, reject: Callable[[Rejection], None]
 ) -> pd.DataFrame:
-    """One row per study with everything but the film, sorted by study_id, with a plain index."""
-    rows = links.to_pandas().sort_values("study_id", ignore_index=True)
+    """One row per study with everything but the film, in the order of the links, with a plain index."""
+    rows = links.to_pandas()
     # The stored precision: what is strictly before the film must still be so after storing.
     rows["study_dt"] = rows["study_dt"].astype("datetime64[ns]").dt.floor("ms")
     rows["intime"] = rows["intime"].astype("datetime64[ns]")
@@ -217,9 +244,7 @@ def _rows_of(table: pa.Table, stays: pa.Array, columns: list[str]) -> pd.DataFra
     return table.select(columns).filter(pc.is_in(table["stay_id"], stays)).to_pandas()
 
 
-def _read_film(
-    path: str, read_image: Callable[[str], bytes], config: Phase1Config
-) -> _Film | tuple[str, str]:
+def _read_film(path: str, read_image: Callable[[str], bytes], config: Phase1Config) -> _Film | tuple[str, str]:
     """The stored film, or (reason, detail) why there is none."""
     try:
         data = read_image(path)

@@ -31,9 +31,7 @@ class SplitPredictions:
 def check_splits(validate: SplitPredictions, test: SplitPredictions, labels: Sequence[str]) -> None:
     """Raise MetricInputError unless both splits hold the same models, share no patient and fit in shape."""
     if set(validate.logits) != set(test.logits):
-        raise MetricInputError(
-            "validate and test hold predictions of different variants or seeds; predict both again"
-        )
+        raise MetricInputError("validate and test hold predictions of different variants or seeds; predict both again")
     for variant in (HEADLINE_VARIANT, *SINGLE_MODALITIES):
         if not any(name == variant for name, _ in test.logits):
             raise MetricInputError(f"no predictions of variant '{variant}'; train it before evaluating")

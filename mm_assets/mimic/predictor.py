@@ -163,9 +163,7 @@ class MimicPredictor:
         inputs = self._inputs(asked)
         probabilities = calibrated(self._spec["calibration"], self._logits(inputs.batch))[0]
         return Prediction(
-            findings=[
-                self._finding(label, float(p)) for label, p in zip(self.labels, probabilities, strict=True)
-            ],
+            findings=[self._finding(label, float(p)) for label, p in zip(self.labels, probabilities, strict=True)],
             interval=self._spec["calibration"]["intervals"]["name"],
             contributions=leave_one_out(self._probabilities, asked, self.labels),
             passages=self._passages(inputs.text),
@@ -244,9 +242,7 @@ class MimicPredictor:
         warnings = []
         if self.provenance.synthetic and _digest(case.image) not in self._example_films:
             warnings.append(
-                CaseWarning(
-                    code="synthetic_model", message="A real film meets a model trained on synthetic ones."
-                )
+                CaseWarning(code="synthetic_model", message="A real film meets a model trained on synthetic ones.")
             )
         pooled = self._film(case.image).tokens.mean(1).numpy()
         far = float(distance(self._reference, pooled)[0])
@@ -264,15 +260,11 @@ class MimicPredictor:
         values = inputs.clinical.values
         for name in inputs.clinical.converted:
             warnings.append(
-                CaseWarning(
-                    code="converted_value", message=f"{_spoken(name)} was read as {values[name]:.1f}."
-                )
+                CaseWarning(code="converted_value", message=f"{_spoken(name)} was read as {values[name]:.1f}.")
             )
         for name in inputs.clinical.refused:
             warnings.append(
-                CaseWarning(
-                    code="uncommon_value", message=f"{_spoken(name)} is not plausible and was not used."
-                )
+                CaseWarning(code="uncommon_value", message=f"{_spoken(name)} is not plausible and was not used.")
             )
         if "tabular" in self._model.config.modalities:
             statistics = self._model.tokens["tabular"]

@@ -105,9 +105,7 @@ def clinical_input(case: ChestCase, features: Sequence[str]) -> ClinicalInput:
     """Measurements in the order of ``features`` and in their units, repaired as in the training records."""
     given: dict[str, float | None] = {
         "sex_female": {"F": 1.0, "M": 0.0}.get(case.sex or ""),
-        "arrived_by_ambulance": None
-        if case.arrived_by_ambulance is None
-        else float(case.arrived_by_ambulance),
+        "arrived_by_ambulance": None if case.arrived_by_ambulance is None else float(case.arrived_by_ambulance),
     }
     values: dict[str, float] = {}
     converted, refused = [], []
@@ -134,9 +132,7 @@ def text_parts(
     only.
     """
     complaint, history = redact(" ".join(case.complaint.split())), redact(" ".join(case.history.split()))
-    note = pseudo_note(
-        {**clinical, "gender": case.sex, "chief_complaint": complaint.text, "history": history.text}
-    )
+    note = pseudo_note({**clinical, "gender": case.sex, "chief_complaint": complaint.text, "history": history.text})
     found = retrieve(index, embed, [query_text(complaint.text, history.text)], retrieval.passages)
     kept = found.ids[0] >= 0
     return TextParts(

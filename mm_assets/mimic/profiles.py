@@ -19,7 +19,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "ImageFeatureConfig": {"encoder": "efficientnet-lite0", "grid": 4},
         "TextConfig": {"encoder": "minilm"},
         "TextFeatureConfig": {"max_tokens": 32},
-        "TrainKnobs": {"seeds": [0], "max_epochs": 40, "width": 64},
+        "TrainKnobs": {"seeds": [0], "max_epochs": 20, "width": 64},
         "EvaluationConfig": {"replicates": 1000},
     },
     # Under an hour on two cores; the README's numbers.
@@ -31,7 +31,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "ImageFeatureConfig": {"encoder": "efficientnet-lite0", "grid": 4},
         "TextConfig": {"encoder": "minilm"},
         "TextFeatureConfig": {"max_tokens": 32},
-        "TrainKnobs": {"seeds": [0, 1, 2], "max_epochs": 40, "width": 64},
+        "TrainKnobs": {"seeds": [0, 1, 2], "max_epochs": 20, "width": 64},
         "EvaluationConfig": {"replicates": 1000},
     },
     # Real data, hub encoders, a GPU.
@@ -43,7 +43,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "ImageFeatureConfig": {"encoder": "biomedclip", "grid": 8},
         "TextConfig": {"encoder": "clinical-modernbert"},
         "TextFeatureConfig": {"max_tokens": 32},
-        "TrainKnobs": {"seeds": [0, 1, 2], "max_epochs": 40, "width": 768},
+        "TrainKnobs": {"seeds": [0, 1, 2], "max_epochs": 20, "width": 768},
         "EvaluationConfig": {"replicates": 1000},
     },
 }  # fmt: skip

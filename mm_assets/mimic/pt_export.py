@@ -50,14 +50,10 @@ def export_phase3_pt(
     counts: dict[str, int] = {}
     for split in SPLITS:
         name = SPLIT_FILES[split]
-        records = iter(
-            tqdm(records_by_split.get(split, ()), desc=f"{name}_final.pt", unit="record", disable=None)
-        )
+        records = iter(tqdm(records_by_split.get(split, ()), desc=f"{name}_final.pt", unit="record", disable=None))
         files: list[Path] = []
         counts[name] = 0
-        while n := _write_file(
-            islice(records, records_per_file), to / f"{name}_final_{len(files):05d}.pt", not files
-        ):
+        while n := _write_file(islice(records, records_per_file), to / f"{name}_final_{len(files):05d}.pt", not files):
             files.append(to / f"{name}_final_{len(files):05d}.pt")
             counts[name] += n
         if not files:
@@ -95,8 +91,7 @@ def _write_file(records: Iterator[Mapping[str, Any]], path: Path, write_empty: b
                 shape = _append_image(record["image"], images)
                 if kept and shape != kept[0]["image"]:
                     raise FormatError(
-                        f"study {record.get('study_id')} has an image unlike the others: "
-                        "export one size and transform"
+                        f"study {record.get('study_id')} has an image unlike the others: export one size and transform"
                     )
                 kept.append(dict(record) | {"image": shape})
         if not kept and not write_empty:

@@ -47,9 +47,7 @@ def store_opener(settings: Settings) -> Callable[[str], ObjectStore]:
 def synthetic_source(store: ArtifactStore, artifact: Artifact) -> MimicSource:
     """The synthetic tree inside a published source artifact, as a source like any other."""
     root = f"{store.objects.url}/{artifact.folder}"
-    return MimicSource(
-        cxr=f"{root}/{TREE_CXR}", ed=f"{root}/{TREE_ED}", iv=f"{root}/{TREE_IV}", synthetic=True
-    )
+    return MimicSource(cxr=f"{root}/{TREE_CXR}", ed=f"{root}/{TREE_ED}", iv=f"{root}/{TREE_IV}", synthetic=True)
 
 
 def current_source(store: ArtifactStore) -> tuple[Artifact, MimicSource]:
@@ -166,6 +164,18 @@ def require_features_of_current_films(store: ArtifactStore) -> None:
             f"mimic/image_features of {', '.join(stale)} do not belong to the current films: "
             "run `mm materialize mimic/image_features`"
         )
+
+
+def check_stored_budget(store: ArtifactStore) -> int:
+    """Bytes of stored tokens a record, film and note together. Raises FeatureBudgetExceeded above the budget."""
+    from mm_assets.mimic.features import check_budget
+    from resources.hub import ENCODERS
+
+    image = store.read_json(next(iter(store.partitions("mimic", "image_features").values())), "encoder.json")
+    text = store.read_json(store.current("mimic", "text_features"), "encoder.json")
+    return check_budget(
+        image["grid"], ENCODERS[image["encoder"]].token_dim, text["max_tokens"], ENCODERS[text["encoder"]].token_dim
+    )
 
 
 def training_files(store: ArtifactStore) -> "TrainingFiles":

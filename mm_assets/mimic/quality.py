@@ -58,9 +58,7 @@ def _section(rows: pa.Table) -> dict[str, Any]:
             "empty_complaint": _share(_is_empty(rows["chief_complaint"])),
             "empty_note": _share(_is_empty(rows["pseudo_note"])),
             "truncated": _share(rows["truncated"]),
-            "without_passages": _share(
-                pc.equal(pc.fill_null(pc.list_value_length(rows["passage_ids"]), 0), 0)
-            ),
+            "without_passages": _share(pc.equal(pc.fill_null(pc.list_value_length(rows["passage_ids"]), 0), 0)),
         },
         "labels": {row.pop("label"): row for row in label_counts(raw_labels(rows)).to_pylist()},
     }

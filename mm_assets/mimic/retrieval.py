@@ -117,8 +117,7 @@ def search(index: Any, vectors: np.ndarray, k: int) -> Retrieved:
         raise ValueError(f"k is {k}, but the index holds {index.ntotal} passages: choose 1 to {index.ntotal}")
     if vectors.shape[1] != index.d:
         raise IndexMismatch(
-            f"queries have {vectors.shape[1]} dimensions, the index {index.d}: "
-            "embed both with the same encoder"
+            f"queries have {vectors.shape[1]} dimensions, the index {index.d}: embed both with the same encoder"
         )
     scores, ids = index.search(np.ascontiguousarray(vectors, dtype=np.float32), index.ntotal)
     # Rounded, so that the last bits of a sum, which depend on the machine, do not decide an order.

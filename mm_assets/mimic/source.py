@@ -82,9 +82,7 @@ TABLES: dict[str, TableFile] = {
     "medrecon": TableFile(
         "ed", "medrecon.csv", MEDRECON_COLUMNS, "the history names no home medicines", empty_stands_in=True
     ),
-    "patients": TableFile(
-        "iv", "patients.csv", PATIENTS_COLUMNS, "the age is missing and flagged as missing"
-    ),
+    "patients": TableFile("iv", "patients.csv", PATIENTS_COLUMNS, "the age is missing and flagged as missing"),
 }
 
 # Rows of the published files: MIMIC-CXR-JPG 2.1.0, MIMIC-IV-ED 2.2 and its public demo, MIMIC-IV 3.1.

@@ -80,9 +80,7 @@ def leakage_audit(context: dg.AssetExecutionContext, house: House, config: Audit
     raw = phase1_columns(store, ["study_id", "subject_id", "chief_complaint", *LABELS]).sort_by("study_id")
     after = store.read_table(filtered, "filtered.parquet")["chief_complaint"].to_pylist()
     before = [text or "" for text in raw["chief_complaint"].to_pylist()]
-    here = real_probe_table(
-        probe_real(before, after, raw_labels(raw), raw["subject_id"].to_numpy(), seed=config.seed)
-    )
+    here = real_probe_table(probe_real(before, after, raw_labels(raw), raw["subject_id"].to_numpy(), seed=config.seed))
     with store.draft("mimic", "leakage_audit") as draft:
         draft.write_json("audit.json", planted.as_dict())
         draft.write_table("probes.parquet", planted.probes_table())
@@ -126,9 +124,7 @@ def knowledge_base(context: dg.AssetExecutionContext, house: House, config: Text
         write_index(build_index(vectors), draft.path("index.faiss"))
         save_file({"embeddings": vectors}, str(draft.path("embeddings.safetensors")))
         artifact = publish(context, draft, upstream={}, synthetic=False)
-    return materialized(
-        store, artifact, {"passages": len(passages), "embedder": card.name, "faiss": faiss.__version__}
-    )
+    return materialized(store, artifact, {"passages": len(passages), "embedder": card.name, "faiss": faiss.__version__})
 
 
 @dg.asset(

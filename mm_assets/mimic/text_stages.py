@@ -83,9 +83,7 @@ def note_table(
             f"{at.null_count} records have no filtered text: rerun mimic/filtered_text for these studies"
         )
     texts = filtered.take(at).select(["chief_complaint", "history"]).to_pylist()
-    found = retrieve(
-        index, embed, [query_text(text["chief_complaint"], text["history"]) for text in texts], k
-    )
+    found = retrieve(index, embed, [query_text(text["chief_complaint"], text["history"]) for text in texts], k)
     rows: list[dict[str, Any]] = []
     for i, record in enumerate(tqdm(records.to_pylist(), desc="notes", unit="record", disable=None)):
         chosen = [passages[j] for j in found.ids[i] if j >= 0]

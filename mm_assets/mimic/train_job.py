@@ -134,9 +134,7 @@ def run_train_job(job: TrainJob) -> TrainResult:
         {name: trained.state_dict[name].contiguous() for name in sorted(trained.state_dict)}, str(job.folder / WEIGHTS)
     )
     (job.folder / CONFIG).write_text(trained.config.to_json() + "\n")
-    parts = [
-        predictions(data, split, job, None, trained.logits[split]) for split in ("validate", "test")
-    ]
+    parts = [predictions(data, split, job, None, trained.logits[split]) for split in ("validate", "test")]
     model = EnhancedMDFNet(trained.config)
     model.load_state_dict(trained.state_dict)
     if job.variant == "fused":

@@ -44,9 +44,7 @@ def build_variant(data: MultimodalData, variant: str, *, width: int, seed: int) 
     tokens, image_dim = data.image_tokens
     torch.manual_seed(seed)
     model = EnhancedMDFNet(
-        MDFNetConfig(
-            variant=variant, image_dim=image_dim, image_tokens=tokens, text_dim=data.text_dim, dim=width
-        )
+        MDFNetConfig(variant=variant, image_dim=image_dim, image_tokens=tokens, text_dim=data.text_dim, dim=width)
     )
     set_clinical_statistics(model, data.records.clinical[data.positions("train")])
     return model
@@ -85,9 +83,7 @@ def train_variant(
         score=macro_auroc,
         name=f"{variant} (seed {seed})",
     )
-    logits = {
-        split: predict_logits(model, make_batch, data.positions(split)) for split in ("validate", "test")
-    }
+    logits = {split: predict_logits(model, make_batch, data.positions(split)) for split in ("validate", "test")}
     return TrainedVariant(model.config, seed, dict(model.state_dict()), result, logits)
 
 

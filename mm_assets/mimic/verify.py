@@ -85,9 +85,7 @@ class Verification:
         return all(finding.level != "error" for finding in self.findings)
 
 
-def verify(
-    source: MimicSource, open_store: OpenStore, settings: "Settings", *, sample: int = 200
-) -> Verification:
+def verify(source: MimicSource, open_store: OpenStore, settings: "Settings", *, sample: int = 200) -> Verification:
     """Look at everything that can be looked at without decoding a film; nothing is written but table copies.
 
     Every table is parsed in full, ``sample`` linked films (drawn with ``settings.seed``) are looked up. Never

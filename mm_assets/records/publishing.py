@@ -67,9 +67,7 @@ def materialized(
         described["dagster/column_schema"] = dg.TableSchema(
             columns=[dg.TableColumn(name, type_) for name, type_ in first.schema[main].items()]
         )
-    return dg.MaterializeResult(
-        metadata={**described, **(metadata or {})}, data_version=dg.DataVersion(version)
-    )
+    return dg.MaterializeResult(metadata={**described, **(metadata or {})}, data_version=dg.DataVersion(version))
 
 
 def main_table(artifact: Artifact) -> str:

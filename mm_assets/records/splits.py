@@ -32,14 +32,10 @@ def grouped_stratified_split(
     """
     shares = np.asarray(fractions, dtype=float)
     if shares.shape != (3,) or (shares < 0).any() or not np.isclose(shares.sum(), 1.0):
-        raise ValueError(
-            f"fractions must be three numbers from 0 to 1 that add up to 1, not {tuple(fractions)}"
-        )
+        raise ValueError(f"fractions must be three numbers from 0 to 1 that add up to 1, not {tuple(fractions)}")
     group_array, stratum_array = np.asarray(groups), np.asarray(strata)
     if group_array.ndim != 1 or group_array.shape != stratum_array.shape:
-        raise ValueError(
-            f"groups and strata must have one length, not {group_array.shape} and {stratum_array.shape}"
-        )
+        raise ValueError(f"groups and strata must have one length, not {group_array.shape} and {stratum_array.shape}")
 
     names, group_of_record, sizes = np.unique(group_array, return_inverse=True, return_counts=True)
     _, stratum_of_record, frequency = np.unique(stratum_array, return_inverse=True, return_counts=True)

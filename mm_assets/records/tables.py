@@ -95,9 +95,7 @@ def _query(path: Path, columns: Mapping[str, str], select: str) -> pa.Table:
     )
     try:
         with duckdb.connect() as connection:
-            return connection.sql(
-                f"{select} {source}", params=[str(path), types, NULL_SPELLINGS]
-            ).to_arrow_table()
+            return connection.sql(f"{select} {source}", params=[str(path), types, NULL_SPELLINGS]).to_arrow_table()
     except duckdb.Error as error:
         raise TableError(_explain(path, error)) from None
 
@@ -114,16 +112,12 @@ def _read_header(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise TableError(f"{path}: line 1 is not UTF-8 text: {FETCH_AGAIN}") from None
     except OSError as error:
-        raise TableError(
-            f"{path} cannot be read ({error.strerror}): check the file and its permissions"
-        ) from None
+        raise TableError(f"{path} cannot be read ({error.strerror}): check the file and its permissions") from None
     if not any(header):
         raise TableError(f"{path} is empty or has no header line: {FETCH_AGAIN}")
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
-        raise TableError(
-            f"{path}: the header names {', '.join(repeated)} twice: put the published file there"
-        )
+        raise TableError(f"{path}: the header names {', '.join(repeated)} twice: put the published file there")
     return header
 
 
@@ -136,13 +130,9 @@ def _explain(path: Path, error: "duckdb.Error") -> str:
         return f"{path}: the gzip stream is cut off or damaged: {FETCH_AGAIN}"
     line = re.search(r"CSV Error on Line: (\d+)", text)
     where = f"{path}, line {line[1]}" if line else str(path)
-    value = re.search(
-        r'converting column "(.+?)"\. Could not convert string .* to \'(\w+)\'', text, re.DOTALL
-    )
+    value = re.search(r'converting column "(.+?)"\. Could not convert string .* to \'(\w+)\'', text, re.DOTALL)
     if value:
-        return (
-            f"{where}, column {value[1]}: the value is not of type {value[2]}: correct it, or empty the field"
-        )
+        return f"{where}, column {value[1]}: the value is not of type {value[2]}: correct it, or empty the field"
     fields = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text)
     if fields:
         what = f"{fields[2]} fields where the header has {fields[1]}"

@@ -24,9 +24,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
 @dg.asset(key=["mimic", "links"])
 def links(house: House) -> dg.MaterializeResult:
     with house.artifacts().draft("mimic", "links") as draft:
-        draft.write_table(
-            "links.parquet", pa.table({"id": [10001234, 10001234, 7], "name": [SECRET, SECRET, "b"]})
-        )
+        draft.write_table("links.parquet", pa.table({"id": [10001234, 10001234, 7], "name": [SECRET, SECRET, "b"]}))
         draft.write_json("counts.json", {"linked": 3, "rejected": 9})
         draft.publish(upstream={}, synthetic=True, run_id=None, metrics={"share": 0.25})
     return dg.MaterializeResult()
@@ -46,9 +44,7 @@ def materialize(house: House, *checks: dg.AssetChecksDefinition) -> dg.ExecuteIn
 
 
 def ran(result: dg.ExecuteInProcessResult) -> bool:
-    return ["mimic", "phase1"] in [
-        event.asset_key.path for event in result.get_asset_materialization_events()
-    ]
+    return ["mimic", "phase1"] in [event.asset_key.path for event in result.get_asset_materialization_events()]
 
 
 UNIQUE: dict[str, Any] = {"expectation": "ExpectColumnValuesToBeUnique", "kwargs": {"column": "id"}}
@@ -116,9 +112,7 @@ def test_a_table_that_cannot_be_read_fails_the_run_and_blocks(house: House) -> N
     def broken(house: House) -> pd.DataFrame:
         return house.artifacts().read_table(house.artifacts().current("mimic", "nothing"), "x").to_pandas()
 
-    result = materialize(
-        house, expectation_checks(("mimic", "links"), [Expected("unique", **UNIQUE)], broken)
-    )
+    result = materialize(house, expectation_checks(("mimic", "links"), [Expected("unique", **UNIQUE)], broken))
     assert not result.success and not ran(result)
 
 
@@ -139,9 +133,7 @@ def share_at_least(limit: float) -> Callable[[dict[str, Any]], CheckOutcome]:
     ("limit", "severity", "passes", "goes_on"),
     [(0.2, "critical", True, True), (0.5, "critical", False, False), (0.5, "warning", False, True)],
 )
-def test_measured_numbers_are_judged(
-    house: House, limit: float, severity: Any, passes: bool, goes_on: bool
-) -> None:
+def test_measured_numbers_are_judged(house: House, limit: float, severity: Any, passes: bool, goes_on: bool) -> None:
     check = metric_check(("mimic", "links"), "share", share_at_least(limit), severity=severity)
     result = materialize(house, check)
     (found,) = result.get_asset_check_evaluations()

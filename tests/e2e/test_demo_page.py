@@ -123,9 +123,7 @@ def test_example_is_one_click_to_an_answer_with_its_origin(visit: Visit) -> None
     expect(findings).to_contain_text("Pleural Effusion")
     assert findings.locator("tbody tr").count() == len(LABELS)
     expect(page.locator("#chest-heat img.heat")).to_be_visible()
-    expect(page.locator("#chest-complaint textarea, #chest-complaint input")).to_have_value(
-        "shortness of breath"
-    )
+    expect(page.locator("#chest-complaint textarea, #chest-complaint input")).to_have_value("shortness of breath")
     footer = page.locator("#chest-provenance")
     for fact in ("0123456789abcdef", "run-1", "fedcba9876543210", "0.812", "0.790", "synthetic data",
                  "Not a diagnostic device"):  # fmt: skip
@@ -134,9 +132,7 @@ def test_example_is_one_click_to_an_answer_with_its_origin(visit: Visit) -> None
     expect(page.locator("#chest-passages")).to_contain_text("<b>suggests</b>")
     visit.shot("2-example")
     assert outside(visit) == []
-    assert [
-        error for error in visit.console_errors if "favicon" in error or "Content Security" in error
-    ] == []
+    assert [error for error in visit.console_errors if "favicon" in error or "Content Security" in error] == []
 
 
 def test_order_of_the_answer(visit: Visit) -> None:
@@ -198,9 +194,7 @@ def test_label_opacity_and_left_out_modality_change_what_is_shown(visit: Visit, 
     visit.shot("4-left-out")
 
 
-def test_garbage_gives_a_toast_without_a_server_path_and_no_old_answer_stays(
-    visit: Visit, tmp_path: Path
-) -> None:
+def test_garbage_gives_a_toast_without_a_server_path_and_no_old_answer_stays(visit: Visit, tmp_path: Path) -> None:
     page = visit.page
     page.get_by_role("button", name="Woman, 71").click()
     expect(page.locator("#chest-findings tbody tr")).to_have_count(len(LABELS))

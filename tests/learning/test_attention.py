@@ -44,6 +44,4 @@ def test_modality_dropout_hides_its_share_and_never_everything():
     assert kept.any(1).all()
     assert abs((~kept).float().mean() - (0.3 - 0.3**3)) < 0.01
     only_text = torch.tensor([[False, True, False]]).expand(1000, 3)
-    assert torch.equal(drop_modalities(only_text, 0.9), only_text), (
-        "what was absent stays so, what is alone stays"
-    )
+    assert torch.equal(drop_modalities(only_text, 0.9), only_text), "what was absent stays so, what is alone stays"

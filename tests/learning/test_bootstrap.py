@@ -46,9 +46,7 @@ def test_a_part_of_the_rows_keeps_the_draws() -> None:
     scores, targets, mask, patients = example(120, 2, seed=3)
     resamples = bootstrap.draw_patients(patients, 30, seed=0)
     rows = np.arange(120) % 2 == 0
-    part = bootstrap.replicate_metrics(
-        scores[rows], targets[rows], mask[rows], bootstrap.take_rows(resamples, rows)
-    )
+    part = bootstrap.replicate_metrics(scores[rows], targets[rows], mask[rows], bootstrap.take_rows(resamples, rows))
     hidden = bootstrap.replicate_metrics(scores, targets, mask & rows[:, None], resamples)
     np.testing.assert_allclose(part.auroc, hidden.auroc)
 
@@ -83,13 +81,9 @@ def test_interval_of_identical_variants_is_zero_and_of_noise_is_not() -> None:
     resamples = bootstrap.draw_patients(patients, 100, seed=0)
     use = [True] * 3
     one = bootstrap.mean_over_labels(bootstrap.replicate_metrics(scores, targets, mask, resamples).auroc, use)
-    again = bootstrap.mean_over_labels(
-        bootstrap.replicate_metrics(scores, targets, mask, resamples).auroc, use
-    )
+    again = bootstrap.mean_over_labels(bootstrap.replicate_metrics(scores, targets, mask, resamples).auroc, use)
     noise = np.random.default_rng(0).normal(size=scores.shape)
-    other = bootstrap.mean_over_labels(
-        bootstrap.replicate_metrics(noise, targets, mask, resamples).auroc, use
-    )
+    other = bootstrap.mean_over_labels(bootstrap.replicate_metrics(noise, targets, mask, resamples).auroc, use)
     same = bootstrap.percentile_interval(one - again)
     assert (same.low, same.high) == (0.0, 0.0)
     assert bootstrap.percentile_interval(one - other).low > 0

@@ -46,9 +46,7 @@ def test_scaling_lowers_the_error_of_an_overconfident_model_out_of_sample() -> N
     fresh, truth, _ = planted(2000, 3.0, np.zeros(3), seed=1)
     before, after = sigmoid(fresh), calibration.calibrated(spec, fresh)
     assert brier(after, truth) < brier(before, truth)
-    assert expected_calibration_error(after[:, 0], truth[:, 0]) < expected_calibration_error(
-        before[:, 0], truth[:, 0]
-    )
+    assert expected_calibration_error(after[:, 0], truth[:, 0]) < expected_calibration_error(before[:, 0], truth[:, 0])
 
 
 def test_labels_without_positives_or_without_rows_stay_finite() -> None:
@@ -73,28 +71,30 @@ def test_spec_is_json_and_bad_requests_are_refused() -> None:
         calibration.fit_scaling(logits, targets, np.zeros_like(mask), LABELS, "temperature")
 
 
-def test_interval_is_that_of_the_bin_and_covers_the_true_probability() -> None:
+def test_interval_is_narrow_where_validation_has_cases_and_wide_where_not() -> None:
     logits, targets, mask = planted(2000, 1.0, np.zeros(3))
     spec = calibration.fit_scaling(logits, targets, mask, LABELS, "none")
-    probabilities = calibration.calibrated(spec, logits)
-    spec["intervals"] = calibration.fit_intervals(probabilities, targets, mask, LABELS)
-    covered = 0
-    for row in spec["intervals"]["bins"]["a"]:
-        inside = np.mean([row["low"] <= row["positives"] / row["n"] <= row["high"]])
-        covered += inside
-    assert covered == len(spec["intervals"]["bins"]["a"]) == 10
+    spec["intervals"] = calibration.fit_intervals(calibration.calibrated(spec, logits), targets, mask, LABELS)
     low, high, n = calibration.interval_for(spec, "a", 0.5)
-    assert low < 0.5 < high and high - low < 0.2 and n > 100
-    assert calibration.bin_for(spec, "a", 0.5)["pooled"] is False
+    assert 0.35 < low <= high < 0.65 and n == mask[:, 0].sum()
+    few = {"intervals": calibration.fit_intervals(sigmoid(logits[:30]), targets[:30], mask[:30], LABELS)}
+    few_low, few_high, _ = calibration.interval_for(few, "a", 0.5)
+    assert few_high - few_low > high - low
 
 
-def test_bins_with_few_positives_speak_through_all_labels_and_say_so() -> None:
-    logits, targets, mask = planted(400, 1.0, np.zeros(3))
-    targets[:, 2] = 0
+def test_interval_equals_the_definition_on_a_case_worked_by_hand() -> None:
+    validation = {"scores": [0.1, 0.2, 0.8, 0.9], "outcomes": [0, 1, 0, 1]}
+    spec = {"intervals": {"name": "", "validation": {"a": validation}}}
+    # Added at .85 as 0: outcomes 0 1 0 0 1 pool to 0, 1/3, 1/3, 1/3, 1; as 1: 0 1 0 1 1 pool to 0, 1/2, 1/2, 1, 1.
+    low, high, n = calibration.interval_for(spec, "a", 0.85)
+    assert (low, high, n) == (pytest.approx(1 / 3), pytest.approx(1.0), 4)
+
+
+def test_intervals_do_not_decrease_with_the_probability() -> None:
+    logits, targets, mask = planted(300, 1.0, np.zeros(3))
     spec = {"intervals": calibration.fit_intervals(sigmoid(logits), targets, mask, LABELS)}
-    found = calibration.bin_for(spec, "c", 0.9)
-    assert found["pooled"] is True and found["n"] > 40
-    assert calibration.interval_for(spec, "c", 0.9) == (found["low"], found["high"], found["n"])
+    bounds = np.array([calibration.interval_for(spec, "a", p)[:2] for p in np.linspace(0.01, 0.99, 25)])
+    assert (np.diff(bounds, axis=0) >= -1e-12).all() and (bounds[:, 0] <= bounds[:, 1]).all()
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])

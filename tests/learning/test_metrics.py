@@ -93,9 +93,7 @@ def test_calibration_error_counts_probability_zero_and_is_order_free() -> None:
     targets = np.array([0, 1] * 25 + [1] * 50, dtype=float)
     assert metrics.expected_calibration_error(probabilities, targets) == pytest.approx(0.25)
     shuffled = np.random.default_rng(1).permutation(100)
-    assert metrics.expected_calibration_error(probabilities[shuffled], targets[shuffled]) == pytest.approx(
-        0.25
-    )
+    assert metrics.expected_calibration_error(probabilities[shuffled], targets[shuffled]) == pytest.approx(0.25)
 
 
 def test_reliability_bins_have_equal_mass_and_cover_all_rows() -> None:

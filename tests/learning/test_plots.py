@@ -18,9 +18,7 @@ def films(n: int) -> list[tuple[bytes, str]]:
     for k in range(n):
         out = io.BytesIO()
         Image.fromarray(rng.integers(0, 255, (200, 160), dtype=np.uint8)).save(out, "JPEG")
-        found.append(
-            (out.getvalue(), f"film {k} with a caption much too long for the two lines below it, so cut")
-        )
+        found.append((out.getvalue(), f"film {k} with a caption much too long for the two lines below it, so cut"))
     return found
 
 
@@ -51,9 +49,7 @@ def grids() -> dict[str, bytes]:
         "sheet": plots.contact_sheet(films(40)),  # noise: the hardest picture to compress
         "histogram": plots.histogram([1.0, 2.0, np.nan], title="delta", xlabel="min"),
         "empty histogram": plots.histogram([np.nan], title="delta", xlabel="min"),
-        "bars": plots.bar_table(
-            [plots.Bar("a", 0.7, 0.6, 0.8), plots.Bar("b", *[np.nan] * 3)], title="t", xlabel="x"
-        ),
+        "bars": plots.bar_table([plots.Bar("a", 0.7, 0.6, 0.8), plots.Bar("b", *[np.nan] * 3)], title="t", xlabel="x"),
         "no bars": plots.bar_table([], title="t", xlabel="x"),
     }
 

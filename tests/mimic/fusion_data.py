@@ -42,9 +42,7 @@ def multimodal_data(
         clinical=clinical,
         targets=targets,
         target_mask=rng.random(targets.shape) < 0.95,
-        passages=np.where(rng.random((total, 3)) < 0.8, rng.integers(0, passages, (total, 3)), -1).astype(
-            np.int32
-        ),
+        passages=np.where(rng.random((total, 3)) < 0.8, rng.integers(0, passages, (total, 3)), -1).astype(np.int32),
     )
     files = {kind: {name: folder / f"{kind}-{name}" for name in "ab"} for kind in ("image", "text")}
     return open_multimodal(

@@ -52,12 +52,8 @@ def triage(**changes: object) -> pd.DataFrame:
 
 def vitals(*rows: tuple[str, dict[str, object]]) -> pd.DataFrame:
     blank = {"stay_id": 30000001, **dict.fromkeys(VITALS, np.nan), "pain": None}
-    frame = pd.DataFrame(
-        [blank | {"charttime": pd.Timestamp(f"2150-03-01 {at}")} | values for at, values in rows]
-    )
-    return (
-        frame if rows else pd.DataFrame(columns=[*blank, "charttime"]).astype({"charttime": "datetime64[ns]"})
-    )
+    frame = pd.DataFrame([blank | {"charttime": pd.Timestamp(f"2150-03-01 {at}")} | values for at, values in rows])
+    return frame if rows else pd.DataFrame(columns=[*blank, "charttime"]).astype({"charttime": "datetime64[ns]"})
 
 
 def features(vitalsign: pd.DataFrame, margin: float = 5, **changes: object) -> pd.Series:
@@ -89,9 +85,7 @@ def test_an_event_exactly_at_the_margin_is_used() -> None:
 
 
 def test_each_vital_sign_falls_back_on_its_own() -> None:
-    row = features(
-        vitals(("11:00:00", {"heartrate": 100.0}), ("11:30:00", {"sbp": 130.0, "heartrate": np.inf}))
-    )
+    row = features(vitals(("11:00:00", {"heartrate": 100.0}), ("11:30:00", {"sbp": 130.0, "heartrate": np.inf})))
     assert row["heartrate"] == 100  # the later, infinite value is missing
     assert row["sbp"] == 130
     assert row["dbp"] == 90  # triage
@@ -183,9 +177,7 @@ def test_a_plain_number_is_read_as_it_is(pain: float) -> None:
 )
 def test_arrival(transport: str | None, expected: int | None) -> None:
     row = clinical_features(links(), edstays(transport), triage(), vitals()).iloc[0]
-    assert (row["arrived_by_ambulance"] == expected) or (
-        expected is None and pd.isna(row["arrived_by_ambulance"])
-    )
+    assert (row["arrived_by_ambulance"] == expected) or (expected is None and pd.isna(row["arrived_by_ambulance"]))
     assert row["minutes_since_arrival"] == 120
 
 
@@ -241,9 +233,7 @@ def test_history_is_sorted_single_and_from_before_the_film() -> None:
     )
     assert history_texts(links(), table).tolist() == ["Loop Diuretics; Statins; oxygen"]
     assert history_texts(links(), table, max_classes=1).tolist() == ["Loop Diuretics"]
-    assert history_texts(links(), table, margin_minutes=0).tolist() == [
-        "Heparins; Loop Diuretics; Statins; oxygen"
-    ]
+    assert history_texts(links(), table, margin_minutes=0).tolist() == ["Heparins; Loop Diuretics; Statins; oxygen"]
     assert history_texts(links(stay_id=1), table).tolist() == [""]
 
 

@@ -148,6 +148,4 @@ def test_bfloat16_is_taken_only_where_it_is_faster(monkeypatch):
 
         trial = choose_cpu_dtype(run)
         assert trial.dtype == expected
-        assert trial.ms_float32 == pytest.approx(1000) and trial.ms_bfloat16 == pytest.approx(
-            1000 * cost_in_bfloat16
-        )
+        assert trial.ms_float32 == pytest.approx(1000) and trial.ms_bfloat16 == pytest.approx(1000 * cost_in_bfloat16)

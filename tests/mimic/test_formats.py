@@ -117,9 +117,7 @@ def test_a_record_of_the_seeds_own_code_is_read_without_inventing_negatives() ->
     assert record["pseudo_note"] == "HR 85." and record["retrieved_knowledge"] == ["Fluid sinks."]
     assert record["text_input_ids"].shape == (6,)
     back = enhanced_from_standard(record)
-    assert torch.equal(
-        back["attention_mask"], seed_record(attention_mask=back["attention_mask"])["attention_mask"]
-    )
+    assert torch.equal(back["attention_mask"], seed_record(attention_mask=back["attention_mask"])["attention_mask"])
     assert back["attention_mask"].shape == (20, 30) and back["attention_segments"]["clinical_data"] == "HR 85"
 
 
@@ -147,9 +145,7 @@ def test_named_positives_and_unknown_records() -> None:
 
 
 def test_segments_keep_decimals_whole() -> None:
-    segments = attention_segments(
-        "A man. Vital signs: temperature 98.6 °F.", ["Edema blurs vessels. Bones are white."]
-    )
+    segments = attention_segments("A man. Vital signs: temperature 98.6 °F.", ["Edema blurs vessels. Bones are white."])
     assert segments["clinical_data"] == ["Vital signs: temperature 98.6 °F."]
     assert segments["diagnostic_hints"] == ["Edema blurs vessels."]
 
@@ -169,9 +165,7 @@ def records(n: int, *, colour: bool = False) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("colour", [False, True])
 def test_exported_files_hold_the_records_and_the_seeds_metadata(tmp_path: Path, colour: bool) -> None:
     splits = {"train": records(3, colour=colour), "test": records(1, colour=colour)}
-    files = export_phase3_pt(
-        splits, tmp_path, config={"image_size": 4}, quality={"all": {}}, stratified=False
-    )
+    files = export_phase3_pt(splits, tmp_path, config={"image_size": 4}, quality={"all": {}}, stratified=False)
     names = {"train_final.pt", "val_final.pt", "test_final.pt", "metadata.json", "phase3_metadata.json"}
     assert {path.name for path in files} == names == {path.name for path in tmp_path.iterdir()}
     loaded = torch.load(tmp_path / "train_final.pt", weights_only=True)
@@ -186,17 +180,11 @@ def test_exported_files_hold_the_records_and_the_seeds_metadata(tmp_path: Path, 
 
 def test_a_large_split_becomes_numbered_files_and_a_rerun_replaces_them(tmp_path: Path) -> None:
     def export(n: int) -> list[str]:
-        export_phase3_pt(
-            {"train": records(n)}, tmp_path, config={}, quality={}, stratified=True, records_per_file=2
-        )
+        export_phase3_pt({"train": records(n)}, tmp_path, config={}, quality={}, stratified=True, records_per_file=2)
         return sorted(path.name for path in tmp_path.glob("train*"))
 
     assert export(5) == [f"train_final_{i:05d}.pt" for i in range(3)]
-    ids = [
-        r["study_id"]
-        for i in range(3)
-        for r in torch.load(tmp_path / f"train_final_{i:05d}.pt", weights_only=True)
-    ]
+    ids = [r["study_id"] for i in range(3) for r in torch.load(tmp_path / f"train_final_{i:05d}.pt", weights_only=True)]
     assert ids == [0, 1, 2, 3, 4]
     assert export(2) == ["train_final.pt"]
 

@@ -101,9 +101,7 @@ def test_stage_two_of_a_small_run_moves_the_encoders_and_stage_one_does_not(tmp_
             groups=lambda net: stage_groups(net, StageRates(encoders=1e-3, fusion=1e-3, head=1e-3)),
         )  # fmt: skip
         assert len(result.curves) == 2
-        moved = {
-            name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])
-        }
+        moved = {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
         assert moved == ({"fusion"} if stage == 1 else {"vision", "text", "fusion"})
 
 

@@ -33,17 +33,13 @@ class WordTokenizer:
     def num_special_tokens_to_add(self) -> int:
         return 2
 
-    def __call__(
-        self, texts: list[str], truncation: bool, padding: bool, max_length: int = 10**6, **_: Any
-    ) -> dict:
+    def __call__(self, texts: list[str], truncation: bool, padding: bool, max_length: int = 10**6, **_: Any) -> dict:
         ids = [[len(word) for word in text.split()] for text in texts]
         return {"input_ids": [[101, *(i[: max_length - 2] if truncation else i), 102] for i in ids]}
 
 
 def embed(texts: Any) -> np.ndarray:
-    return np.array([[1.0, 0.0] if "cough" in t.lower() else [0.0, 1.0] for t in texts], np.float32).reshape(
-        -1, 2
-    )
+    return np.array([[1.0, 0.0] if "cough" in t.lower() else [0.0, 1.0] for t in texts], np.float32).reshape(-1, 2)
 
 
 def study(number: int, **fields: Any) -> dict[str, Any]:
@@ -122,12 +118,7 @@ def test_every_record_points_at_its_film() -> None:
     parts = {"p10": first, "p11": second}
     for row in table.to_pylist():
         assert parts[row["directory"]]["study_id"][row["row"]].as_py() == row["study_id"]
-        assert (
-            row["phase1_processed"]
-            and row["phase2_processed"]
-            and row["phase3_integrated"]
-            and not row["synthetic"]
-        )
+        assert row["phase1_processed"] and row["phase2_processed"] and row["phase3_integrated"] and not row["synthetic"]
     assert table["study_id"].to_pylist() == [50_000_001, 50_000_002, 50_000_003]
 
 
@@ -154,12 +145,8 @@ def test_missing_text_and_broken_tokens_are_named() -> None:
     records = phase1(study(1), study(2))
     filtered, notes = text_stages(records)
     alone = integrate({"p10": records}, filtered.slice(0, 1), notes.slice(0, 1), synthetic=True).to_pylist()
-    assert (
-        alone[1]["problems"] == ["filtered_text_missing", "note_missing"] and not alone[1]["phase2_processed"]
-    )
-    cut = notes.set_column(
-        notes.schema.get_field_index("n_tokens"), "n_tokens", pa.array([99, 99], pa.int32())
-    )
+    assert alone[1]["problems"] == ["filtered_text_missing", "note_missing"] and not alone[1]["phase2_processed"]
+    cut = notes.set_column(notes.schema.get_field_index("n_tokens"), "n_tokens", pa.array([99, 99], pa.int32()))
     assert (
         integrate({"p10": records}, filtered, cut, synthetic=True)["problems"].to_pylist()
         == [["tokens_inconsistent"]] * 2
@@ -199,9 +186,7 @@ def test_record_has_the_seeds_names_shapes_and_explicit_gaps() -> None:
         and record["labels"]["Pneumonia"] == -1.0
         and record["labels"]["Fracture"] is None
     )
-    assert (
-        not record["label_mask"][LABELS.index("Pneumonia")] and record["label_mask"][LABELS.index("Fracture")]
-    )
+    assert not record["label_mask"][LABELS.index("Pneumonia")] and record["label_mask"][LABELS.index("Fracture")]
     assert record["attention_regions"]["edge_energy"].flatten().tolist() == list(range(256))
     assert record["retrieved_knowledge"] == ["Cough comes first."] and record["view_position"] == "PA"
     assert record["phase3_integrated"] is True and record["synthetic"] is True

@@ -59,10 +59,7 @@ def test_audit_is_plain_and_deterministic(corpus: pd.DataFrame, result: Audit) -
 def test_probe_on_actual_texts_masks_uncertain_and_falls_after_filtering(corpus: pd.DataFrame) -> None:
     labels = corpus[list(LABELS)].to_numpy(dtype=float)
     edema = LABELS.index("Edema")
-    texts = [
-        f"{text}, CHF" if y else text
-        for text, y in zip(corpus["complaint_clean"], labels[:, edema], strict=True)
-    ]
+    texts = [f"{text}, CHF" if y else text for text, y in zip(corpus["complaint_clean"], labels[:, edema], strict=True)]
     labels[::7, edema] = -1
     rows = probe_real(texts, [redact(text).text for text in texts], labels, np.arange(len(texts)) // 2)
     found = {row.label: row for row in rows}

@@ -41,9 +41,7 @@ def link(
         label_rows = [labels(study, subject=subject) for subject, study in sorted(keys, key=str)]
     if splits is None:
         ids = {row["dicom_id"]: row for row in images}
-        splits = [
-            {"dicom_id": key, "subject_id": row["subject_id"], "split": "train"} for key, row in ids.items()
-        ]
+        splits = [{"dicom_id": key, "subject_id": row["subject_id"], "split": "train"} for key, row in ids.items()]
     tables = {
         "cxr_metadata": table("cxr_metadata", images),
         "cxr_chexpert": table("cxr_chexpert", label_rows),
@@ -101,16 +99,12 @@ def test_lost_zero_is_eight_in_the_morning(time: str) -> None:
     assert parsed("21800506", time) == datetime.datetime(2180, 5, 6, 8, 5, 56, 875000)
 
 
-@pytest.mark.parametrize(
-    "time", ["240000.0", "126000", "125960", "-5", "21:30:14", "noon", "", None, "1e9", "inf"]
-)
+@pytest.mark.parametrize("time", ["240000.0", "126000", "125960", "-5", "21:30:14", "noon", "", None, "1e9", "inf"])
 def test_no_time_of_day_is_no_time(time: str | None) -> None:
     assert parsed("21800506", time) is None
 
 
-@pytest.mark.parametrize(
-    "date", ["21800230", "21801301", "2180506", "2180-05-06", "0", "", None, "218005061"]
-)
+@pytest.mark.parametrize("date", ["21800230", "21801301", "2180506", "2180-05-06", "0", "", None, "218005061"])
 def test_no_date_is_no_date(date: str | None) -> None:
     assert parsed(date, "80556.875") is None
 
@@ -147,9 +141,7 @@ def test_film_in_its_stay() -> None:
 
 def test_five_past_midnight_belongs_to_the_night() -> None:
     night = stay(1, "2180-05-05 23:00:00", "03:00:00")
-    assert linked(link([image(1, StudyTime="5.0")], [night, stay(2, "04:00:00", "09:00:00")])) == [
-        ("dicom-001", 1)
-    ]
+    assert linked(link([image(1, StudyTime="5.0")], [night, stay(2, "04:00:00", "09:00:00")])) == [("dicom-001", 1)]
 
 
 def test_both_ends_of_the_stay_belong_to_it() -> None:

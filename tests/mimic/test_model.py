@@ -153,9 +153,5 @@ def test_the_parameter_table_adds_up():
     model = build()
     model.head.requires_grad_(False)
     *parts, total = parameter_table(model)
-    assert (
-        total["parameters"]
-        == sum(p.numel() for p in model.parameters())
-        == sum(r["parameters"] for r in parts)
-    )
+    assert total["parameters"] == sum(p.numel() for p in model.parameters()) == sum(r["parameters"] for r in parts)
     assert next(r for r in parts if r["part"] == "head")["trainable"] == 0

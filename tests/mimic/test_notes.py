@@ -34,9 +34,7 @@ def test_pain_zero_is_not_missing_pain() -> None:
     assert "Pain" not in pseudo_note(ROW | {"pain": math.nan})
 
 
-@pytest.mark.parametrize(
-    ("gender", "word"), [("F", "female"), ("M", "male"), ("f ", "female"), (None, "patient")]
-)
+@pytest.mark.parametrize(("gender", "word"), [("F", "female"), ("M", "male"), ("f ", "female"), (None, "patient")])
 def test_sex_is_the_recorded_one(gender: str | None, word: str) -> None:
     assert pseudo_note(ROW | {"gender": gender}).startswith(f"65-year-old {word}.")
 
@@ -52,9 +50,7 @@ _VALUE = st.none() | st.just(math.nan) | st.floats(0, 300, width=32)
 
 @settings(max_examples=50, deadline=None)
 @given(st.fixed_dictionaries(dict.fromkeys(CLINICAL_FEATURES, _VALUE)), st.sampled_from(["F", "M", None]))
-def test_every_number_is_the_records_and_absence_is_silent(
-    values: dict[str, float | None], gender: str | None
-) -> None:
+def test_every_number_is_the_records_and_absence_is_silent(values: dict[str, float | None], gender: str | None) -> None:
     note = pseudo_note(values | {"gender": gender, "chief_complaint": "Weakness"})
     written = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", note)]
     shown = [name for name in CLINICAL_FEATURES if name not in ("sex_female", "arrived_by_ambulance")]

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -6,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mm_assets.mimic import phase1
 from mm_assets.mimic.phase1 import (
     PHASE1_SCHEMA,
     QUARANTINE_SCHEMA,
@@ -107,9 +109,7 @@ def test_records_have_the_columns_order_and_values_of_their_study() -> None:
     assert row["study_dt"] == (INTIME + pd.Timedelta(hours=2, milliseconds=875)).to_pydatetime()
     assert row["max_feature_time"] == (INTIME + pd.Timedelta(hours=1)).to_pydatetime()
     assert row["temperature"] == pytest.approx(98.6) and row["temperature_repaired"]
-    assert (
-        row["pain"] == 6 and row["pain_repaired"] and row["heartrate"] == 90 and not row["heartrate_repaired"]
-    )
+    assert row["pain"] == 6 and row["pain_repaired"] and row["heartrate"] == 90 and not row["heartrate_repaired"]
     assert row["age"] == 64 and row["sex_female"] == 1 and row["arrived_by_ambulance"] == 0
     assert (row["chief_complaint"], row["history"]) == ("Cough", "Salicylates")
     assert len(row["attention_regions"]) == 256 and max(row["attention_regions"]) == 255
@@ -152,9 +152,7 @@ def test_a_storage_error_ends_the_run() -> None:
 def test_studies_without_labels_or_with_two_sets_are_quarantined() -> None:
     tables = raw_tables(3)
     doubled = tables.labels.slice(1, 1)
-    changed = doubled.set_column(
-        doubled.schema.get_field_index("Edema"), "Edema", pa.array([1.0], pa.float32())
-    )
+    changed = doubled.set_column(doubled.schema.get_field_index("Edema"), "Edema", pa.array([1.0], pa.float32()))
     labels = pa.concat_tables([tables.labels.slice(0, 2), tables.labels.slice(0, 1), changed])
     tables = Phase1Tables(tables.edstays, tables.triage, tables.vitalsign, tables.medrecon, labels)
     records, rejected, _ = collected(study_links(3), tables)
@@ -167,9 +165,7 @@ def test_studies_without_labels_or_with_two_sets_are_quarantined() -> None:
 
 def test_a_rerun_writes_the_same_bytes(tmp_path) -> None:  # type: ignore[no-untyped-def]
     for name, workers in (("a", 1), ("b", 3)):
-        records, _, _ = collected(
-            study_links(9), raw_tables(9), config=Phase1Config(64, batch_rows=4, workers=workers)
-        )
+        records, _, _ = collected(study_links(9), raw_tables(9), config=Phase1Config(64, batch_rows=4, workers=workers))
         pq.write_table(records, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
@@ -186,6 +182,24 @@ def test_films_are_read_a_few_ahead_and_not_all_at_once() -> None:
     assert len(read) <= 4 + 2 * CONFIG.workers + 2
 
 
+def test_records_do_not_depend_on_how_many_studies_are_worked_on_at_a_time(monkeypatch) -> None:
+    links, tables = study_links(10), raw_tables(10)
+    tables = replace(tables, labels=tables.labels.slice(3))  # a chunk without a single usable study
+
+    def missing_one(path: str) -> bytes:
+        if path.endswith("/5.jpg"):
+            raise FileNotFoundError
+        return film(path)
+
+    found = []
+    for size in (512, 3, 1):
+        monkeypatch.setattr(phase1, "STUDIES_AT_A_TIME", size)
+        records, rejected, _ = collected(links, tables, missing_one)
+        found.append((records.combine_chunks(), rejection_table(rejected)))
+    assert found[0] == found[1] == found[2]
+    assert found[0][0].num_rows == 6 and found[0][1].num_rows == 4
+
+
 def test_nothing_linked_gives_an_empty_batch() -> None:
     records, rejected, sizes = collected(study_links(2).slice(0, 0), raw_tables(2))
     assert records.num_rows == 0 and not rejected
@@ -193,9 +207,7 @@ def test_nothing_linked_gives_an_empty_batch() -> None:
 
 
 def test_quarantine_table_is_sorted_and_typed() -> None:
-    table = rejection_table(
-        [Rejection(2, 9, "d", "image_missing", "x"), Rejection(1, 3, "c", "image_empty", "y")]
-    )
+    table = rejection_table([Rejection(2, 9, "d", "image_missing", "x"), Rejection(1, 3, "c", "image_empty", "y")])
     assert table.schema == QUARANTINE_SCHEMA and tuple(table.schema.names) == QUARANTINE_COLUMNS
     assert table["study_id"].to_pylist() == [3, 9]
     assert rejection_table([]).schema == QUARANTINE_SCHEMA

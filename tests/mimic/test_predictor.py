@@ -71,9 +71,7 @@ def test_same_case_gives_the_same_answer_and_each_modality_matters(predictor: Mi
 
 def test_leaving_out_equals_not_sending(predictor: MimicPredictor) -> None:
     no_note = FULL.model_copy(update={"complaint": "", "history": ""})
-    assert np.allclose(
-        probabilities(predictor.predict(FULL, ["text"])), probabilities(predictor.predict(no_note))
-    )
+    assert np.allclose(probabilities(predictor.predict(FULL, ["text"])), probabilities(predictor.predict(no_note)))
     assert "left_out" in codes(predictor.predict(FULL, ["text"]))
     assert "missing_modality" in codes(predictor.predict(no_note))
 
@@ -135,9 +133,7 @@ def test_film_unlike_the_training_films_is_told(predictor: MimicPredictor) -> No
     assert "out_of_domain" not in codes(predictor.predict(ChestCase(image=film_bytes(3))))
 
 
-def test_patient_data_model_does_not_call_itself_synthetic(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_patient_data_model_does_not_call_itself_synthetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = load(write_tiny_release(tmp_path, synthetic=False), monkeypatch)
     answer = real.predict(ChestCase(image=film_bytes(9)))
     assert "synthetic_model" not in codes(answer)
@@ -171,9 +167,7 @@ def test_explanation_is_of_the_film_and_none_without_one(predictor: MimicPredict
     assert predictor.explain(FULL, ["image"]) is None
 
 
-def test_release_without_calibration_says_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_release_without_calibration_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import json
 
     folder = write_tiny_release(tmp_path)

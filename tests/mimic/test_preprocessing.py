@@ -49,9 +49,7 @@ def test_film_gives_the_stored_training_tokens(tmp_path: Path) -> None:
     assert np.array_equal(film_tokens(stored, VISION, tiny_vision())[0].numpy(), trained)
 
 
-@pytest.mark.parametrize(
-    "complaint", ["cough", "cough with fever and chills for seven days and night sweats", ""]
-)
+@pytest.mark.parametrize("complaint", ["cough", "cough with fever and chills for seven days and night sweats", ""])
 def test_note_gives_the_stored_training_tokens(tmp_path: Path, complaint: str) -> None:
     case = ChestCase(complaint=complaint, sex="F", age=66) if complaint else ChestCase()
     clinical = clinical_input(case, CLINICAL_FEATURES)

@@ -24,9 +24,9 @@ from mm_assets.mimic.schema import LABELS, PASSAGE_COLUMNS
 
 def letters(texts: Sequence[str]) -> np.ndarray:
     """A tiny embedder: which letters a text has."""
-    vectors = np.array(
-        [[t.lower().count(chr(97 + i)) for i in range(26)] for t in texts], dtype=np.float32
-    ).reshape(-1, 26)
+    vectors = np.array([[t.lower().count(chr(97 + i)) for i in range(26)] for t in texts], dtype=np.float32).reshape(
+        -1, 26
+    )
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
@@ -81,9 +81,7 @@ def test_each_text_is_embedded_once_and_an_empty_one_finds_nothing() -> None:
         seen.extend(texts)
         return letters(texts)
 
-    found = retrieve(
-        build_index(letters(["cough", "fever"])), counting, ["fever", "", "cough", "fever", " "], 1
-    )
+    found = retrieve(build_index(letters(["cough", "fever"])), counting, ["fever", "", "cough", "fever", " "], 1)
     assert found.ids[:, 0].tolist() == [1, -1, 0, 1, -1]
     assert found.scores[1, 0] == 0 and sorted(seen) == ["cough", "fever"]
     assert retrieve(build_index(letters(["a"])), letters, ["", ""], 1).ids.tolist() == [[-1], [-1]]

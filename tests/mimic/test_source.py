@@ -54,9 +54,7 @@ def test_iv_root_may_be_the_release_or_its_folder(tmp_path: Path, folder: str) -
 def test_folder_without_emergency_data_says_where_they_live(tmp_path: Path) -> None:
     write_cxr(tmp_path)
     write_csv(tmp_path / "mimiciv/3.1/hosp/patients.csv.gz", "patients", [])
-    with pytest.raises(
-        SourceError, match=r"edstays\.csv.*mimic-iv-ed/2\.2/ed/, not inside mimiciv/.*MM_MIMIC_ED_URL"
-    ):
+    with pytest.raises(SourceError, match=r"edstays\.csv.*mimic-iv-ed/2\.2/ed/, not inside mimiciv/.*MM_MIMIC_ED_URL"):
         locate(MimicSource(str(tmp_path), str(tmp_path / "mimiciv/3.1")), open_store)
 
 
@@ -79,9 +77,7 @@ def test_iv_configured_but_empty_is_an_error_not_a_missing_age(tmp_path: Path) -
 def test_absent_events_are_a_table_without_rows(tmp_path: Path) -> None:
     write_cxr(tmp_path)
     write_ed(tmp_path)
-    tables = dict(
-        load_tables(locate(MimicSource(str(tmp_path), str(tmp_path)), open_store), open_store, tmp_path)
-    )
+    tables = dict(load_tables(locate(MimicSource(str(tmp_path), str(tmp_path)), open_store), open_store, tmp_path))
     assert set(tables) == {"cxr_metadata", "cxr_chexpert", "edstays", "triage", "vitalsign", "medrecon"}
     assert tables["vitalsign"].num_rows == 0 and tables["vitalsign"].column_names[2] == "charttime"
     assert tables["cxr_metadata"]["StudyTime"].to_pylist() == ["80556.875"]

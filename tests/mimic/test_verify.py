@@ -112,9 +112,7 @@ def test_folder_without_emergency_data_is_one_finding(tree: Path, tmp_path: Path
 
 
 def test_findings_quote_no_value_of_a_table(tree: Path, tmp_path: Path) -> None:
-    write_csv(
-        path_of(tree, "triage"), "triage", [{"subject_id": PATIENT, "stay_id": 1, "temperature": "hot 98,6"}]
-    )
+    write_csv(path_of(tree, "triage"), "triage", [{"subject_id": PATIENT, "stay_id": 1, "temperature": "hot 98,6"}])
     text = " ".join(finding.what + finding.mend for finding in run(tree, tmp_path).findings)
     assert "column temperature" in text and "hot" not in text and str(PATIENT) not in text
 

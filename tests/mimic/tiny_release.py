@@ -65,9 +65,7 @@ class _Words:
             longest = max(map(len, lists))
             return {
                 "input_ids": torch.tensor([ids + [0] * (longest - len(ids)) for ids in lists]),
-                "attention_mask": torch.tensor(
-                    [[1] * len(ids) + [0] * (longest - len(ids)) for ids in lists]
-                ),
+                "attention_mask": torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids in lists]),
             }
         return {"input_ids": lists}
 
@@ -111,14 +109,10 @@ def write_tiny_release(folder: Path, *, synthetic: bool = True, seed: int = 0) -
         clinical=CLINICAL_FEATURES,
     )
     torch.manual_seed(seed)
-    config = MDFNetConfig(
-        image_dim=IMAGE_DIM, image_tokens=GRID * GRID, text_dim=TEXT_DIM, dim=16, head_widths=(16, 8)
-    )
+    config = MDFNetConfig(image_dim=IMAGE_DIM, image_tokens=GRID * GRID, text_dim=TEXT_DIM, dim=16, head_widths=(16, 8))
     model = EnhancedMDFNet(config)
     usual = np.array([98.2, 85, 18, 97, 132, 77, 3, 3, 58, 0.5, 120, 0.4])
-    set_clinical_statistics(
-        model, rng.normal(usual, 0.1 * usual + 0.05, (200, len(usual))).astype(np.float32)
-    )
+    set_clinical_statistics(model, rng.normal(usual, 0.1 * usual + 0.05, (200, len(usual))).astype(np.float32))
     vision, text = tiny_vision(), tiny_text()
     pooled = np.concatenate(
         [

@@ -158,9 +158,7 @@ def test_a_file_whose_tail_was_never_written_is_truncated(film: bytes) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(
-    position=st.integers(0, 10_000), value=st.integers(0, 255), cut=st.integers(0, 10_000), png=st.booleans()
-)
+@given(position=st.integers(0, 10_000), value=st.integers(0, 255), cut=st.integers(0, 10_000), png=st.booleans())
 def test_damaged_files_decode_or_say_why(position: int, value: int, cut: int, png: bool) -> None:
     image = Image.fromarray(smooth(40, 60))
     data = bytearray(saved(image, "PNG" if png else "JPEG"))

@@ -46,9 +46,7 @@ def test_rare_stratum_reaches_every_split() -> None:
 def test_seed_changes_the_division() -> None:
     groups = np.arange(200)
     strata = np.zeros(200)
-    assert (
-        grouped_stratified_split(groups, strata, seed=1) != grouped_stratified_split(groups, strata, seed=2)
-    ).any()
+    assert (grouped_stratified_split(groups, strata, seed=1) != grouped_stratified_split(groups, strata, seed=2)).any()
 
 
 def test_bad_arguments_are_refused() -> None:

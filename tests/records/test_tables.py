@@ -80,9 +80,7 @@ def test_truncated_gzip_is_an_error_wherever_it_ends(tmp_path: Path, keep: float
 
 
 def test_damaged_gzip_and_plain_text_named_gz_are_errors(tmp_path: Path) -> None:
-    path = written(
-        tmp_path, GOOD + "".join(f"{n},name {n * 7919},{n}.5,\n" for n in range(20_000)), "t.csv.gz"
-    )
+    path = written(tmp_path, GOOD + "".join(f"{n},name {n * 7919},{n}.5,\n" for n in range(20_000)), "t.csv.gz")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)

@@ -60,9 +60,7 @@ def _publish(tmp_path: Path, content: str, steps: int = 10_000) -> subprocess.Co
     )
 
 
-@pytest.mark.parametrize(
-    "steps", [0, 5, FILES, FILES + 1], ids=["no file", "five files", "no record", "not current"]
-)
+@pytest.mark.parametrize("steps", [0, 5, FILES, FILES + 1], ids=["no file", "five files", "no record", "not current"])
 def test_killed_then_rerun(tmp_path: Path, steps: int) -> None:
     old = _publish(tmp_path, "old").stdout.strip()
     store = ArtifactStore(str(tmp_path / "home"), tmp_path / "scratch")

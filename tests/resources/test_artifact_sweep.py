@@ -55,10 +55,7 @@ def test_upstreams_of_current_versions_stay_however_far(store: ArtifactStore) ->
     assert store.sweep(keep=1) == [dead.folder]
     model = store.current("mimic", "model")
     found = store.open_version("mimic", "links", model.upstream["mimic/links"])
-    assert (
-        store.read_json(store.open_version("mimic", "tables", found.upstream["mimic/tables"]), "c.json")
-        == "old"
-    )
+    assert store.read_json(store.open_version("mimic", "tables", found.upstream["mimic/tables"]), "c.json") == "old"
 
 
 def test_partitions_behind_a_digest_stay(store: ArtifactStore) -> None:
@@ -69,9 +66,7 @@ def test_partitions_behind_a_digest_stay(store: ArtifactStore) -> None:
     assert store.sweep(keep=1) == [between.folder]
     versions = store.current("mimic", "phase3").upstream_partitions["mimic/phase1"]
     assert versions == {name: artifact.version for name, artifact in used.items()}
-    assert (
-        store.read_json(store.open_version("mimic", "phase1", versions["p10"], "p10"), "c.json") == "p10 used"
-    )
+    assert store.read_json(store.open_version("mimic", "phase1", versions["p10"], "p10"), "c.json") == "p10 used"
 
 
 def test_one_partition_may_be_named_as_upstream(store: ArtifactStore) -> None:

@@ -56,17 +56,13 @@ def test_published_is_current_and_readable(store: ArtifactStore) -> None:
     assert [batch.num_rows for batch in batches] == [2, 1] and batches[0].column("a").to_pylist() == [7, 7]
     assert store.read_json(current, "d/report.json") == {"content": 7}
     folder = store.local_folder(current)
-    assert (folder / "d" / "report.json").read_bytes() == store.local_file(
-        current, "d/report.json"
-    ).read_bytes()
+    assert (folder / "d" / "report.json").read_bytes() == store.local_file(current, "d/report.json").read_bytes()
     assert store.local_folder(current) == folder
 
 
 def test_the_version_is_of_the_content_alone(store: ArtifactStore) -> None:
     first = publish(store, "links", 1, run_id="a", metrics={"seconds": 1.0})
-    again = publish(
-        store, "links", 1, run_id="b", metrics={"seconds": 2.0}, upstream={"mimic/tables": "1" * 16}
-    )
+    again = publish(store, "links", 1, run_id="b", metrics={"seconds": 2.0}, upstream={"mimic/tables": "1" * 16})
     assert again.version == first.version
     assert store.current("mimic", "links") == store.open_version("mimic", "links", first.version) == again
     assert publish(store, "links", 2).version != first.version
@@ -95,9 +91,7 @@ def test_a_rerun_stores_no_file_again(store: ArtifactStore, monkeypatch: pytest.
 def test_history_and_old_versions(store: ArtifactStore) -> None:
     old, new = publish(store, "links", 1), publish(store, "links", 2)
     assert store.history("mimic", "links") == [new.version, old.version]
-    assert store.read_json(store.open_version("mimic", "links", old.version), "d/report.json") == {
-        "content": 1
-    }
+    assert store.read_json(store.open_version("mimic", "links", old.version), "d/report.json") == {"content": 1}
     publish(store, "links", 1)
     assert store.history("mimic", "links") == [old.version, new.version]
     with pytest.raises(ArtifactMissing, match=new.version):
@@ -124,9 +118,7 @@ def test_a_digest_of_partitions_is_resolved_when_published(
 ) -> None:
     versions = {name: publish(store, "phase1", name, name).version for name in ("p10", "p11")}
     whole = store.version("mimic", "phase1")
-    assert publish(store, "phase3", upstream={"mimic/phase1": whole}).upstream_partitions == {
-        "mimic/phase1": versions
-    }
+    assert publish(store, "phase3", upstream={"mimic/phase1": whole}).upstream_partitions == {"mimic/phase1": versions}
     publish(store, "phase1", "newer", "p10")
     assert publish(store, "phase3", upstream={"mimic/phase1": whole}).upstream_partitions == {}
     assert f"mimic/phase1 has changed since its version {whole} was read" in caplog.text

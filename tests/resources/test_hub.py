@@ -94,9 +94,7 @@ def test_an_unpinned_revision_is_warned_about(caplog: pytest.LogCaptureFixture) 
 
 def test_embedded_weights_are_files_of_installed_packages() -> None:
     minilm = hub.embedded_weights("minilm")
-    assert (minilm / "model.safetensors").stat().st_size > 80_000_000 and (
-        minilm / "tokenizer.json"
-    ).is_file()
+    assert (minilm / "model.safetensors").stat().st_size > 80_000_000 and (minilm / "tokenizer.json").is_file()
     vision = hub.embedded_weights("efficientnet-lite0")
     assert vision.suffix == ".pth" and vision.stat().st_size > 10_000_000
     assert hub.weights_source(ENCODERS["minilm"]) == minilm

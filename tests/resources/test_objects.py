@@ -114,9 +114,7 @@ def test_fetch_of_a_missing_object_leaves_no_file(store: ObjectStore, tmp_path: 
     assert list((tmp_path / "to").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "path", ["../x", "a/../../x", "/etc/passwd", "a//b", "./a", "", "a/", "a\\b", "a\nb", "a#1"]
-)
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd", "a//b", "./a", "", "a/", "a\\b", "a\nb", "a#1"])
 def test_paths_that_leave_the_store_are_refused(store: ObjectStore, path: str) -> None:
     for act in (
         store.get,
@@ -138,9 +136,7 @@ def test_paths_that_leave_the_store_are_refused(store: ObjectStore, path: str) -
     ),
     data=st.binary(max_size=200),
 )
-def test_any_printable_name_comes_back(
-    tmp_path_factory: pytest.TempPathFactory, name: str, data: bytes
-) -> None:
+def test_any_printable_name_comes_back(tmp_path_factory: pytest.TempPathFactory, name: str, data: bytes) -> None:
     for store in (
         ObjectStore.at(tmp_path_factory.mktemp("s")),
         ObjectStore.at(f"memory://{uuid.uuid4().hex}"),

@@ -31,9 +31,7 @@ def test_images_are_stored_as_they_are_and_the_rest_compressed(tmp_path: Path) -
     assert write_parquet(path, _table(100), 40, "zstd") == 100
     metadata = pq.ParquetFile(path).metadata
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [40, 40, 20]
-    columns = {
-        metadata.row_group(0).column(i).path_in_schema: metadata.row_group(0).column(i) for i in range(5)
-    }
+    columns = {metadata.row_group(0).column(i).path_in_schema: metadata.row_group(0).column(i) for i in range(5)}
     assert {name: column.compression for name, column in columns.items()} == {
         "study_id": "ZSTD",
         "view": "ZSTD",
@@ -57,9 +55,7 @@ def test_bytes_do_not_depend_on_how_the_rows_were_cut(
     table = _table(rows)
     edges = [0, *sorted(min(cut, rows) for cut in cuts), rows]
     pieces = [table.slice(a, b - a).combine_chunks() for a, b in itertools.pairwise(edges)]
-    batches = [
-        batch for piece in pieces for batch in piece.to_batches()
-    ] or table.schema.empty_table().to_batches()
+    batches = [batch for piece in pieces for batch in piece.to_batches()] or table.schema.empty_table().to_batches()
     if not batches:
         batches = [pa.RecordBatch.from_pylist([], schema=table.schema)]
     assert write_parquet(folder / "whole", table, group, "zstd") == rows

@@ -101,18 +101,12 @@ class FakePredictor:
                     positive=p >= 0.3,
                 )
             )
-        warnings = [
-            CaseWarning(
-                code="synthetic_model", message="A real film meets a model trained on synthetic ones."
-            )
-        ]
+        warnings = [CaseWarning(code="synthetic_model", message="A real film meets a model trained on synthetic ones.")]
         if leave_out:
-            warnings.append(
-                CaseWarning(code="left_out", message=f"Read without: {', '.join(sorted(leave_out))}.")
-            )
+            warnings.append(CaseWarning(code="left_out", message=f"Read without: {', '.join(sorted(leave_out))}."))
         return Prediction(
             findings=findings,
-            interval="95 % interval of the validation bin",
+            interval="Venn-Abers interval from the validation split",
             contributions=[
                 Contribution(modality=name, change={label: float(rng.normal(0, 0.1)) for label in LABELS})
                 for name in present
@@ -134,9 +128,7 @@ class FakePredictor:
             return None
         stored = stored_image(case.image, 518)
         maps = np.random.default_rng(0).normal(0, 0.3, (len(LABELS), 4, 4)).astype(np.float32)
-        return Explanation(
-            stored.jpeg, stored.width, stored.height, "squash", LABELS, maps, float(np.abs(maps).max())
-        )
+        return Explanation(stored.jpeg, stored.width, stored.height, "squash", LABELS, maps, float(np.abs(maps).max()))
 
 
 @dataclass(frozen=True)

@@ -88,9 +88,7 @@ def test_watching_thread_notices_a_release_and_ends() -> None:
     assert held._thread is not None and not held._thread.is_alive()
 
 
-def test_release_from_a_real_store_is_loaded_and_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_release_from_a_real_store_is_loaded_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mm_assets.mimic import predictor
     from resources.artifacts import ArtifactStore
     from tests.mimic.tiny_release import tiny_text, tiny_vision, write_tiny_release

@@ -79,9 +79,7 @@ def test_empty_form_fields_count_as_missing(client: TestClient) -> None:
         (b"GIF89a" + bytes(100), 415, "image_format_unsupported"),
     ],
 )
-def test_unusable_film_is_a_problem_with_its_reason(
-    client: TestClient, film: bytes, status: int, code: str
-) -> None:
+def test_unusable_film_is_a_problem_with_its_reason(client: TestClient, film: bytes, status: int, code: str) -> None:
     answer = predict(client, film)
     assert answer.status_code == status
     assert answer.headers["content-type"] == PROBLEM
@@ -200,9 +198,7 @@ def test_docs_and_page_load_nothing_from_elsewhere(client: TestClient) -> None:
     assert client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200
     assert "default-src 'self'" in docs.headers["content-security-policy"]
     form = client.get("/openapi.json").json()["components"]["schemas"]
-    assert {"image", "complaint", "heartrate"} <= set(
-        next(v for k, v in form.items() if "Form" in k)["properties"]
-    )
+    assert {"image", "complaint", "heartrate"} <= set(next(v for k, v in form.items() if "Form" in k)["properties"])
 
 
 def test_favicon_and_no_cross_origin_permission(client: TestClient) -> None:

@@ -122,9 +122,7 @@ def page(blocks: gr.Blocks, released: ReleasedModel) -> None:
         return [again, *_drawn(again, left_out, label, opacity)]
 
     @safely
-    def on_label(
-        kept: Reading | None, left_out: list[Modality], label: str, opacity: float
-    ) -> tuple[Any, Any]:
+    def on_label(kept: Reading | None, left_out: list[Modality], label: str, opacity: float) -> tuple[Any, Any]:
         if kept is None:
             return gr.skip(), gr.skip()
         parts = reasons.contributions_chart(kept.prediction.contributions, label)
@@ -227,10 +225,7 @@ def _inputs() -> tuple[gr.File, gr.HTML, dict[str, gr.components.Component]]:
     fields["history"] = gr.Textbox(
         label="Medicines and history", lines=2, max_lines=8, max_length=5000, elem_id="chest-history"
     )
-    gr.HTML(
-        '<h2 class="mm-section">Patient and vital signs</h2>'
-        '<p class="mm-hint">Leave empty what is not known.</p>'
-    )
+    gr.HTML('<h2 class="mm-section">Patient and vital signs</h2><p class="mm-hint">Leave empty what is not known.</p>')
     with gr.Row():
         fields["sex"] = gr.Radio(
             [("female", "F"), ("male", "M"), unknown],

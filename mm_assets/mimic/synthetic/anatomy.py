@@ -182,9 +182,7 @@ def _mediastinum(x: np.ndarray, y: np.ndarray, build: Build) -> np.ndarray:
     return np.maximum(np.maximum(heart, trunk), 0.9 * knob)
 
 
-def _bones(
-    x: np.ndarray, y: np.ndarray, across: np.ndarray, edge: np.ndarray, body: np.ndarray
-) -> np.ndarray:
+def _bones(x: np.ndarray, y: np.ndarray, across: np.ndarray, edge: np.ndarray, body: np.ndarray) -> np.ndarray:
     """Ribs behind and in front, clavicles, vertebrae, humeral heads."""
     cage = step(1.03 - edge, 0.012) * step(across - 0.06, 0.02) * step(0.86 - y, 0.03)
     behind = np.cos((y - 0.17 * across**1.4 + 0.05 * across) * (2 * np.pi / 0.066))

@@ -13,9 +13,7 @@ from mm_assets.mimic.synthetic.medications import HOME_DRUGS, home_drugs
 from mm_assets.mimic.synthetic.prevalence import planted_rates
 
 
-def leakage_corpus(
-    n: int, seed: int, *, leaky_share: float = 0.3, prevalence_floor: float = 0.06
-) -> pd.DataFrame:
+def leakage_corpus(n: int, seed: int, *, leaky_share: float = 0.3, prevalence_floor: float = 0.06) -> pd.DataFrame:
     """`n` synthetic cases, one row each, deterministic in `seed`.
 
     Columns: `study_id` (key, 0..n-1), `complaint_leaky`, `complaint_clean` (the twin: the same words without

@@ -57,21 +57,15 @@ def vitalsign_table(
         if pd.notna(stay["film_dt"]):
             moments[0] = min(moments[0], stay["film_dt"].floor("min") - pd.Timedelta(minutes=6))
             moments.append(stay["film_dt"].ceil("min") + pd.Timedelta(minutes=int(rng.integers(1, 40))))
-        kept = sorted(
-            {moment.floor("min") for moment in moments if stay["intime"] <= moment <= stay["outtime"]}
-        )
+        kept = sorted({moment.floor("min") for moment in moments if stay["intime"] <= moment <= stay["outtime"]})
         rows += [row] * len(kept)
         times += kept
     index = np.array(rows, dtype=int)
     charttime = pd.Series(times, dtype="datetime64[ns]")
     film_dt = stays["film_dt"].iloc[index].reset_index(drop=True)
     of_row = findings.iloc[index].reset_index(drop=True)
-    true = later_vitals(
-        arrival.iloc[index].reset_index(drop=True), of_row, (charttime > film_dt).to_numpy(), rng
-    )
-    rhythm = pd.Series(rng.choice(["Sinus Rhythm", "afib", "NSR"], len(index))).where(
-        rng.random(len(index)) < 0.04
-    )
+    true = later_vitals(arrival.iloc[index].reset_index(drop=True), of_row, (charttime > film_dt).to_numpy(), rng)
+    rhythm = pd.Series(rng.choice(["Sinus Rhythm", "afib", "NSR"], len(index))).where(rng.random(len(index)) < 0.04)
     table = pd.concat(
         [
             stays[["subject_id", "stay_id"]].iloc[index].reset_index(drop=True),
@@ -98,9 +92,7 @@ def medrecon_table(stays: pd.DataFrame, taken: np.ndarray, rng: np.random.Genera
             gsn, ndc, _ = drug_codes(name)
             for number, etc in enumerate(drug.etc, start=1):
                 code = drug_codes(etc)[2]
-                rows.append(
-                    (stay["subject_id"], stay["stay_id"], charttime, name, gsn, ndc, number, code, etc)
-                )
+                rows.append((stay["subject_id"], stay["stay_id"], charttime, name, gsn, ndc, number, code, etc))
     table = pd.DataFrame(rows, columns=list(MEDRECON_COLUMNS))
     return table.sort_values(["subject_id", "stay_id"], kind="stable")
 
@@ -123,9 +115,7 @@ def pyxis_table(stays: pd.DataFrame, findings: pd.DataFrame, rng: np.random.Gene
                     moment = stay["film_dt"] + (stay["outtime"] - stay["film_dt"]) * rng.uniform(0.1, 0.8)
                     given.append((moment, str(rng.choice(drugs))))
         for number, (moment, name) in enumerate(sorted(given), start=1):
-            rows.append(
-                (stay["subject_id"], stay["stay_id"], moment.floor("s"), number, name, 1, drug_codes(name)[0])
-            )
+            rows.append((stay["subject_id"], stay["stay_id"], moment.floor("s"), number, name, 1, drug_codes(name)[0]))
     table = pd.DataFrame(rows, columns=list(PYXIS_COLUMNS))
     return table.sort_values(["subject_id", "stay_id", "med_rn"], kind="stable")
 
@@ -133,9 +123,7 @@ def pyxis_table(stays: pd.DataFrame, findings: pd.DataFrame, rng: np.random.Gene
 def diagnosis_table(stays: pd.DataFrame, findings: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Diagnoses, determined after discharge: they repeat the findings."""
     rows = []
-    for stay, present in zip(
-        stays.to_dict("records"), findings[list(LABELS)].to_dict("records"), strict=True
-    ):
+    for stay, present in zip(stays.to_dict("records"), findings[list(LABELS)].to_dict("records"), strict=True):
         codes = [code for label, code in _DIAGNOSES.items() if present[label] and rng.random() < 0.8]
         extra = rng.permutation(len(_OTHER_DIAGNOSES))[: rng.integers(0 if codes else 1, 3)]
         codes += [_OTHER_DIAGNOSES[index] for index in extra]

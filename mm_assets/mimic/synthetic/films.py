@@ -92,9 +92,7 @@ def equalize(film: np.ndarray) -> np.ndarray:
     return table.astype(np.float32)[levels]
 
 
-def _draw_findings(
-    chest: anatomy.Chest, seen: Mapping[str, float], rng: np.random.Generator
-) -> list[findings.Line]:
+def _draw_findings(chest: anatomy.Chest, seen: Mapping[str, float], rng: np.random.Generator) -> list[findings.Line]:
     """Draw every finding that shows; returns the lines that need the finer canvas."""
     lines: list[findings.Line] = []
 

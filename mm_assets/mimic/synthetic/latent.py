@@ -36,16 +36,12 @@ _PATIENT_SHARE = 0.3
 _COMPATIBLE_WITH_NO_FINDING = {"Support Devices"}
 
 
-def draw_findings(
-    patients: np.ndarray, rates: dict[str, LabelRate], rng: np.random.Generator
-) -> pd.DataFrame:
+def draw_findings(patients: np.ndarray, rates: dict[str, LabelRate], rng: np.random.Generator) -> pd.DataFrame:
     """True findings of studies: bool [n, 14] in label order.
 
     patients: patient key per study; studies of one patient resemble each other.
     """
-    loadings = np.array(
-        [[_PROCESSES[process].get(label, 0.0) for process in _PROCESSES] for label in DRAWN_LABELS]
-    )
+    loadings = np.array([[_PROCESSES[process].get(label, 0.0) for process in _PROCESSES] for label in DRAWN_LABELS])
     unique, index = np.unique(patients, return_inverse=True)
 
     def draw(n: int) -> np.ndarray:
@@ -90,9 +86,7 @@ def observed_labels(
     return frame
 
 
-def second_labeler(
-    observed: pd.DataFrame, rng: np.random.Generator, disagreement: float = 0.02
-) -> pd.DataFrame:
+def second_labeler(observed: pd.DataFrame, rng: np.random.Generator, disagreement: float = 0.02) -> pd.DataFrame:
     """NegBio's values: those of CheXpert, with a small share of mentions read as uncertain."""
     values = observed.to_numpy(copy=True)
     changed = ~np.isnan(values) & (rng.random(values.shape) < disagreement)

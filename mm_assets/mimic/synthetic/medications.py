@@ -41,9 +41,7 @@ HOME_DRUGS: tuple[HomeDrug, ...] = (
         -2.5,
         {"Cardiomegaly": 0.7, "Support Devices": 0.7},
     ),
-    HomeDrug(
-        ("amiodarone",), ("Antiarrhythmic - Class III",), -3.7, {"Support Devices": 2.2, "Cardiomegaly": 1.0}
-    ),
+    HomeDrug(("amiodarone",), ("Antiarrhythmic - Class III",), -3.7, {"Support Devices": 2.2, "Cardiomegaly": 1.0}),
     HomeDrug(
         ("sevelamer carbonate", "calcium acetate"),
         ("Phosphate Binders",),
@@ -74,9 +72,7 @@ HOME_DRUGS: tuple[HomeDrug, ...] = (
         -2.9,
         {"Lung Lesion": 1.9},
     ),
-    HomeDrug(
-        ("oxycodone", "Percocet"), ("Analgesic Opioid Agonists",), -2.2, {"Atelectasis": 0.9, "Fracture": 0.6}
-    ),
+    HomeDrug(("oxycodone", "Percocet"), ("Analgesic Opioid Agonists",), -2.2, {"Atelectasis": 0.9, "Fracture": 0.6}),
     HomeDrug(("docusate sodium", "senna"), ("Laxative - Surfactant",), -2.2, {"Atelectasis": 0.9}),
     HomeDrug(
         ("alendronate", "calcium carbonate-vitamin D3"),
@@ -99,9 +95,7 @@ HOME_DRUGS: tuple[HomeDrug, ...] = (
         {"Enlarged Cardiomediastinum": 2.4},
     ),
     HomeDrug(("atorvastatin", "simvastatin"), ("Antihyperlipidemic - HMG CoA Reductase Inhibitors",), -1.0),
-    HomeDrug(
-        ("aspirin",), ("Platelet Aggregation Inhibitors - Salicylates", "Analgesic - Salicylates"), -0.9
-    ),
+    HomeDrug(("aspirin",), ("Platelet Aggregation Inhibitors - Salicylates", "Analgesic - Salicylates"), -0.9),
     HomeDrug(
         ("omeprazole", "pantoprazole"),
         ("Gastric Acid Secretion Reducing Agents - Proton Pump Inhibitors",),

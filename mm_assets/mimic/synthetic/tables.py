@@ -59,9 +59,7 @@ def study_time_text(times: pd.Series, rng: np.random.Generator) -> np.ndarray:
 
 def metadata_table(cohort: Cohort, scale: float, rng: np.random.Generator) -> pd.DataFrame:
     """One row per film (more where `copies` says so), sorted by subject, study; Rows, Columns as stored."""
-    studies = cohort.studies.assign(_time=study_time_text(cohort.studies["study_dt"], rng)).set_index(
-        "study_id"
-    )
+    studies = cohort.studies.assign(_time=study_time_text(cohort.studies["study_dt"], rng)).set_index("study_id")
     films = cohort.films
     of_study = studies.loc[films["study_id"]].reset_index()
     portable = of_study["study_id"].map(films[films["view"] == "AP"].groupby("study_id").size()).fillna(0) > 0
@@ -80,9 +78,7 @@ def metadata_table(cohort: Cohort, scale: float, rng: np.random.Generator) -> pd
             "StudyTime": of_study["study_time_text"].fillna(of_study["_time"]),
             "ProcedureCodeSequence_CodeMeaning": procedure,
             "ViewCodeSequence_CodeMeaning": films["view"].map(_VIEW_MEANINGS).to_numpy(),
-            "PatientOrientationCodeSequence_CodeMeaning": pd.Series(erect).where(
-                rng.random(len(films)) >= 0.1
-            ),
+            "PatientOrientationCodeSequence_CodeMeaning": pd.Series(erect).where(rng.random(len(films)) >= 0.1),
         }
     )[list(CXR_METADATA_COLUMNS)]
     table = table.loc[table.index.repeat(films["copies"].to_numpy())]

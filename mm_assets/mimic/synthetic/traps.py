@@ -212,5 +212,5 @@ REJECTED_TRAPS: tuple[tuple[str, _Trap], ...] = (
     ("image_missing", _bad_film_value("fault", "missing", "image_missing")),
     ("image_empty", _bad_film_value("fault", "empty", "image_empty")),
     ("image_truncated", _bad_film_value("fault", "truncated", "image_truncated")),
-    ("image_unreadable", _bad_film_value("fault", "unreadable", "image_unreadable")),
+    ("image_is_a_web_page", _bad_film_value("fault", "web_page", "image_format_unsupported")),
 )

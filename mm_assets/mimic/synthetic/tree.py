@@ -89,9 +89,7 @@ class TreeConfig:
         if unknown := set(self.linked_studies) - set(SPLITS):
             raise ValueError(f"linked_studies: unknown split {sorted(unknown)[0]!r}, use {', '.join(SPLITS)}")
         if self.linked_studies.get("train", 0) < len(LINKING_TRAPS) + 1:
-            raise ValueError(
-                f"linked_studies: train needs at least {len(LINKING_TRAPS) + 1} studies, for the traps"
-            )
+            raise ValueError(f"linked_studies: train needs at least {len(LINKING_TRAPS) + 1} studies, for the traps")
         for name, low, high in (("linked_share", 0.05, 1), ("prevalence_floor", 0, 0.3), ("scale", 0.01, 1),
                                 ("leaky_share", 0, 1), ("label_noise", 0, 0.3)):  # fmt: skip
             if not low <= getattr(self, name) <= high:
@@ -102,9 +100,7 @@ class TreeConfig:
         """A tree of about `patients` patients, split as the demo is; at least 20 patients."""
         studies = round(max(20, patients) * _STUDIES_PER_PATIENT)
         total = sum(DEMO_STUDIES.values())
-        return TreeConfig(
-            {split: max(1, round(studies * n / total)) for split, n in DEMO_STUDIES.items()}, **knobs
-        )
+        return TreeConfig({split: max(1, round(studies * n / total)) for split, n in DEMO_STUDIES.items()}, **knobs)
 
 
 @dataclass(frozen=True)
@@ -193,9 +189,7 @@ def _rates(observed: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _write_ed(
-    to: Path, cohort: Cohort, config: TreeConfig, rng: dict[str, np.random.Generator]
-) -> pd.DataFrame:
+def _write_ed(to: Path, cohort: Cohort, config: TreeConfig, rng: dict[str, np.random.Generator]) -> pd.DataFrame:
     """Write the ED and hospital tables; returns the complaints with their clean twins, one row per stay."""
     studies = cohort.studies
     stays = cohort.stays.assign(film_dt=cohort.stays["study"].map(studies["study_dt"]))
@@ -261,9 +255,7 @@ class _FilmJob:
     fault: str | None
 
 
-def _write_films(
-    root: Path, cohort: Cohort, seen: pd.DataFrame, config: TreeConfig, progress: bool
-) -> list[int]:
+def _write_films(root: Path, cohort: Cohort, seen: pd.DataFrame, config: TreeConfig, progress: bool) -> list[int]:
     """Draw the frontal films of linked and trapped studies; returns their sizes in bytes."""
     strengths = dict(zip(cohort.studies["study_id"], seen.to_dict("records"), strict=True))
     drawn = cohort.studies.loc[(cohort.studies["stay_id"] >= 0) | cohort.studies["spare"], "study_id"]
@@ -306,7 +298,7 @@ def _write_film(job: _FilmJob) -> int | None:
         data = b""
     elif job.fault == "truncated":
         data = data[: len(data) * 2 // 3]
-    elif job.fault == "unreadable":
+    elif job.fault == "web_page":
         data = b"<html><body>503 Service Unavailable</body></html>\n" * 40
     job.path.parent.mkdir(parents=True, exist_ok=True)
     job.path.write_bytes(data)

@@ -87,12 +87,8 @@ def later_vitals(
 def pain_text(findings: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
     """Pain as typed: mostly 0-10, sometimes words, ranges or impossible numbers, sometimes None."""
     n = len(findings)
-    hurts = (
-        0.35 + 0.4 * findings["Fracture"] + 0.15 * findings["Pneumothorax"] + 0.25 * findings["Pleural Other"]
-    )
-    score = np.where(rng.random(n) < hurts, rng.integers(3, 11, n), rng.choice([0, 0, 0, 0, 1, 2], n)).astype(
-        int
-    )
+    hurts = 0.35 + 0.4 * findings["Fracture"] + 0.15 * findings["Pneumothorax"] + 0.25 * findings["Pleural Other"]
+    score = np.where(rng.random(n) < hurts, rng.integers(3, 11, n), rng.choice([0, 0, 0, 0, 1, 2], n)).astype(int)
     text = score.astype(str).astype(object)
     odd = rng.random(n) < 0.05
     words = ["uta", "unable", "UTA", "5-7", "13", "critical", "denies", "ua", "4.5", "10/10", "sleeping"]
@@ -125,8 +121,5 @@ def as_charted(
 
 def _rounded(values: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
-        {
-            vital: np.clip(values[vital], *_LIMITS[vital]).round(1 if vital == "temperature" else 0)
-            for vital in VITALS
-        }
+        {vital: np.clip(values[vital], *_LIMITS[vital]).round(1 if vital == "temperature" else 0) for vital in VITALS}
     )

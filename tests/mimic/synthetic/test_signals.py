@@ -38,9 +38,7 @@ def test_floor_raises_rare_labels_only() -> None:
 def test_findings_keep_company() -> None:
     findings = _findings(20_000)
     assert findings.loc[findings["Edema"], "Cardiomegaly"].mean() > 2 * findings["Cardiomegaly"].mean()
-    assert not (
-        findings[NO_FINDING] & findings.drop(columns=[NO_FINDING, "Support Devices"]).any(axis=1)
-    ).any()
+    assert not (findings[NO_FINDING] & findings.drop(columns=[NO_FINDING, "Support Devices"]).any(axis=1)).any()
 
 
 def test_label_noise_changes_about_its_share() -> None:
@@ -85,9 +83,7 @@ def test_twin_is_the_complaint_without_the_phrase() -> None:
     rng = np.random.default_rng(7)
     findings = _findings(2_000, floor=0.06)
     items = write_complaints(symptom_table(findings, rng), rng)
-    for case, clean, (_, row) in zip(
-        plant_leaks(items, findings, 0.5, rng), items, findings.iterrows(), strict=True
-    ):
+    for case, clean, (_, row) in zip(plant_leaks(items, findings, 0.5, rng), items, findings.iterrows(), strict=True):
         assert case.clean == ", ".join(clean)
         assert len(case.text) <= 255
         if case.phrase is None:

@@ -30,9 +30,7 @@ def test_linking_reaches_every_expected_outcome(tree: TreeReport) -> None:
     }
     tables = {name: read_csv_table(tree.root / path, columns) for name, (path, columns) in specs.items()}
     result = link_studies(tables)
-    stay_of = dict(
-        zip(*(result.links[column].to_pylist() for column in ("dicom_id", "stay_id")), strict=True)
-    )
+    stay_of = dict(zip(*(result.links[column].to_pylist() for column in ("dicom_id", "stay_id")), strict=True))
     reasons = {(row["dicom_id"], row["reason"]) for row in result.rejected.to_pylist()}
     traps = _traps(tree.root)
     images = traps["trap"].str.startswith("image_")
@@ -59,7 +57,7 @@ def test_spoilt_files_are_spoilt_as_named(root: Path) -> None:
     assert file_of("image_empty").stat().st_size == 0
     assert file_of("image_truncated").read_bytes()[:2] == b"\xff\xd8"
     assert file_of("image_truncated").read_bytes()[-2:] != b"\xff\xd9"
-    assert file_of("image_unreadable").read_bytes()[:2] != b"\xff\xd8"
+    assert file_of("image_is_a_web_page").read_bytes()[:2] != b"\xff\xd8"
 
 
 def test_celsius_trap_is_in_celsius(root: Path) -> None:

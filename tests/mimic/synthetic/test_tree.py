@@ -39,9 +39,7 @@ def test_headers_are_the_published_ones(root: Path, path: str) -> None:
         assert file.readline().strip().split(",") == list(HEADERS[path])
 
 
-def test_same_config_gives_the_same_bytes_also_in_processes(
-    root: Path, config: TreeConfig, tmp_path: Path
-) -> None:
+def test_same_config_gives_the_same_bytes_also_in_processes(root: Path, config: TreeConfig, tmp_path: Path) -> None:
     write_tree(tmp_path / "again", replace(config, jobs=2), progress=False)
     first, again = _digests(root), _digests(tmp_path / "again")
     assert first.keys() == again.keys()
@@ -67,9 +65,7 @@ def test_all_ten_directories_and_disjoint_splits(root: Path) -> None:
 
 
 def test_listed_images_exist_in_the_stored_size_except_the_trapped_one(root: Path) -> None:
-    metadata = (
-        pd.read_csv(root / f"cxr/{schema.CXR_METADATA}.gz").drop_duplicates("dicom_id").set_index("dicom_id")
-    )
+    metadata = pd.read_csv(root / f"cxr/{schema.CXR_METADATA}.gz").drop_duplicates("dicom_id").set_index("dicom_id")
     traps = pd.read_parquet(root / "answer_key/traps.parquet")
     spoilt = set(traps.loc[traps["trap"].str.startswith("image_"), "dicom_id"])
     paths = (root / "cxr" / schema.CXR_IMAGE_LIST).read_text().split()
@@ -81,9 +77,7 @@ def test_listed_images_exist_in_the_stored_size_except_the_trapped_one(root: Pat
         with Image.open(root / "cxr" / path) as image:
             row = metadata.loc[dicom_id]
             assert (image.height, image.width, image.mode) == (row["Rows"], row["Columns"], "L")
-            assert (
-                path == f"files/p{str(row.subject_id)[:2]}/p{row.subject_id}/s{row.study_id}/{dicom_id}.jpg"
-            )
+            assert path == f"files/p{str(row.subject_id)[:2]}/p{row.subject_id}/s{row.study_id}/{dicom_id}.jpg"
 
 
 def test_label_values_follow_the_published_conventions(root: Path) -> None:

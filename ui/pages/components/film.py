@@ -46,8 +46,7 @@ def heat_map(explanation: Explanation, label: str, opacity: float) -> str:
         explanation.width,
         explanation.height,
         explanation.resize_mode,
-        f"Influence on {name}: how the answer changes when a part is hidden. "
-        "It shows influence, not disease.",
+        f"Influence on {name}: how the answer changes when a part is hidden. It shows influence, not disease.",
         HEAT_HEIGHT_PX,
         over,
     )
@@ -63,9 +62,7 @@ def no_film() -> str:
     return '<div class="mm-empty">No film was read, so there is no heat-map.</div>'
 
 
-def _figure(
-    film: bytes, width: int, height: int, resize_mode: str, caption: str, tall_px: int, over: str = ""
-) -> str:
+def _figure(film: bytes, width: int, height: int, resize_mode: str, caption: str, tall_px: int, over: str = "") -> str:
     # The stored picture is square. When the whole film was squashed into it, stretching it back shows the
     # film in its own proportions and the map stays aligned; otherwise the square is what the model saw.
     ratio = width / height if resize_mode == "squash" else 1.0

@@ -38,9 +38,7 @@ def findings_table(findings: Sequence[Finding], interval: str) -> str:
 def _row(finding: Finding) -> str:
     positive = ' class="positive"' if finding.positive else ""
     mark = (
-        '<span class="mark" title="above its threshold">▲</span>'
-        if finding.positive
-        else '<span class="mark"></span>'
+        '<span class="mark" title="above its threshold">▲</span>' if finding.positive else '<span class="mark"></span>'
     )
     numbers = (finding.probability, finding.low, finding.high, finding.threshold)
     at, low, high, threshold = (round(100 * number, 1) for number in numbers)

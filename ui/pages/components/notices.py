@@ -28,11 +28,7 @@ def banner(provenance: Provenance | None, last_error: str | None) -> str:
             "this page notices it by itself."
         )
     else:
-        kind = (
-            "trained on <strong>synthetic data</strong>"
-            if provenance.synthetic
-            else "trained on patient data"
-        )
+        kind = "trained on <strong>synthetic data</strong>" if provenance.synthetic else "trained on patient data"
         model = f"Model <strong>{escape(provenance.model_version)}</strong>"
         text = f"{model}, {kind}. {escape(provenance.disclaimer)}"
     if last_error:

@@ -42,9 +42,7 @@ def _points(change: float) -> str:
 def passages_list(passages: Sequence[Passage]) -> str:
     """The retrieved texts with their citations, best first."""
     if not passages:
-        return (
-            '<p class="mm-hint">Nothing was retrieved: there was no complaint or history to search with.</p>'
-        )
+        return '<p class="mm-hint">Nothing was retrieved: there was no complaint or history to search with.</p>'
     items = "".join(
         f"<li>{escape(passage.text)}<small>{escape(passage.citation)} · passage {escape(passage.id)} · "
         f"similarity {passage.score:.2f}</small></li>"
@@ -68,7 +66,5 @@ def provenance_footer(provenance: Provenance, interval: str) -> str:
         "Intervals shown": interval,
         "Trained on": "synthetic data" if provenance.synthetic else "patient data",
     }
-    pairs = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items()
-    )
+    pairs = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     return f'<footer class="mm-provenance"><dl>{pairs}</dl><p>{escape(provenance.disclaimer)}</p></footer>'

@@ -1,0 +1,22 @@
+"""The README shows the committed results, all of them and nothing else."""
+
+import json
+import re
+from pathlib import Path
+
+from ui.study import README, RESULTS, readme_table
+
+
+def test_readme_table_is_generated_from_the_committed_results() -> None:
+    text = README.read_text(encoding="utf-8")
+    for wing in ("mimic",):
+        _, _, rest = text.partition(f"<!-- results:{wing} -->")
+        shown, _, _ = rest.partition(f"<!-- /results:{wing} -->")
+        results = json.loads((RESULTS / f"{wing}.json").read_text())
+        assert shown.strip() == readme_table(results).strip()
+
+
+def test_readme_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README.read_text(encoding="utf-8")):
+        assert (README.parent / target).exists(), target
+    assert Path(README.parent / "docs").is_dir()
