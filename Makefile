@@ -61,4 +61,4 @@ lock: ## rewrite requirements.lock from pyproject.toml
 	$(PYTHON) -m uv pip compile --quiet pyproject.toml --extra dev --python-version 3.11 --no-annotate --no-header --no-emit-index-url --output-file requirements.lock
 
 clean: ## remove everything that make and mm wrote here
-	rm -rf $(VENV) .mm .scratch .dagster_home .env .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .mm .mm-study .scratch .dagster_home .env .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -35,9 +35,9 @@ from mm_assets.mimic.schema import LABELS, VITALS
 from resources.parquet_files import write_parquet
 
 # records -> fresh processes; the peak of one process varies by a tenth with what its threads happen to do at once
-SIZES, QUICK_SIZES = {1_000: 3, 4_000: 3, 16_000: 1}, {600: 1, 1_200: 1}
+SIZES, QUICK_SIZES = {1_000: 3, 4_000: 3, 16_000: 1}, {1_200: 1, 2_400: 1}
 POOL, FULL_SIZE = 40, 4
-ROW_GROUP_ROWS = 64  # as the asset writes
+ROW_GROUP_ROWS = 256
 EVENTS_PER_STAY = 5
 GROWTH_GATE = 1.15  # the largest size over the smallest
 PAGES_MB = os.sysconf("SC_PAGE_SIZE") / 1e6

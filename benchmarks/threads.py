@@ -97,6 +97,8 @@ def worker(line: Connection, folder: Path, sizes: Sizes, seeds: tuple[int, ...],
 
 def measure(sizes: Sizes) -> dict[str, list[float]]:
     """Way -> wall seconds of each round."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.pop(name, None)  # torch is told how many; a limit from outside must not hamper two threads
     context = multiprocessing.get_context("spawn")
     ways = {
         "two processes of one thread": [((seed,), 1) for seed in SEEDS],

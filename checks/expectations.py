@@ -20,6 +20,8 @@ from resources.dagster_resources import House
 if TYPE_CHECKING:
     import pandas as pd
 
+    from resources.artifacts import ArtifactStore
+
 Severity = Literal["critical", "warning"]
 SEVERITIES = {"critical": dg.AssetCheckSeverity.ERROR, "warning": dg.AssetCheckSeverity.WARN}
 
@@ -62,34 +64,37 @@ def expectation_checks(
     expected: Sequence[Expected],
     load: Callable[[House], "pd.DataFrame"],
     *,
+    table: str | None = None,
     blocking: bool = True,
 ) -> dg.AssetChecksDefinition:
     """One multi-check for an asset: the frame is loaded and Great Expectations imported once for all of them.
 
-    ``load`` reads the published table. Critical expectations block downstream assets when ``blocking``;
-    warnings never do. Raises ValueError when two expectations share a name.
+    ``load`` reads the published table. Where an asset has several, ``table`` names it and begins the names of its
+    checks. Critical expectations block downstream assets when ``blocking``; warnings never do. Raises ValueError
+    when two expectations share a name.
     """
     key = dg.AssetKey(list(asset_key))
-    names = [item.name for item in expected]
+    names = [f"{table}_{item.name}" if table else item.name for item in expected]
     if len(set(names)) != len(names):
         raise ValueError(f"checks of {'/'.join(asset_key)} share a name; give each expectation its own")
     specs = [
         dg.AssetCheckSpec(
-            item.name,
+            name,
             asset=key,
             description=item.description,
             blocking=blocking and item.severity == "critical",
             metadata={"expectation": item.expectation, "severity": item.severity},
         )
-        for item in expected
+        for name, item in zip(names, expected, strict=True)
     ]
 
-    @dg.multi_asset_check(name="__".join((*asset_key, "expectations")), specs=specs)
+    @dg.multi_asset_check(name="__".join((*asset_key, *([table] if table else []), "expectations")), specs=specs)
     def check(house: House) -> Iterator[dg.AssetCheckResult]:
-        for item, (passed, metadata) in zip(expected, _validate(load(house), expected), strict=True):
+        judged = _validate(load(house), expected)
+        for name, item, (passed, metadata) in zip(names, expected, judged, strict=True):
             yield dg.AssetCheckResult(
                 asset_key=key,
-                check_name=item.name,
+                check_name=name,
                 passed=passed,
                 severity=SEVERITIES[item.severity],
                 metadata=metadata,
@@ -103,16 +108,15 @@ def metric_check(
     name: str,
     judge: Callable[[dict[str, Any]], CheckOutcome],
     *,
-    file: str | None = None,
-    partitioned: bool = False,
+    read: Callable[["ArtifactStore"], dict[str, Any]] | None = None,
     severity: Severity = "critical",
     blocking: bool = True,
     description: str | None = None,
 ) -> dg.AssetChecksDefinition:
     """A check of numbers that the asset measured and published.
 
-    ``judge`` gets the artifact's metrics, or the object in its JSON ``file``; for a ``partitioned`` asset a
-    dict of those by partition. It only compares: what it needs must have been measured by the asset.
+    ``judge`` gets the artifact's metrics, or what ``read`` finds in the records and files of published artifacts. It
+    only compares: what it needs must have been measured by the asset.
     """
     wing, asset = asset_key
 
@@ -125,15 +129,7 @@ def metric_check(
     )
     def check(house: House) -> dg.AssetCheckResult:
         store = house.artifacts()
-
-        def numbers(artifact: Any) -> dict[str, Any]:
-            return dict(artifact.metrics) if file is None else store.read_json(artifact, file)
-
-        if partitioned:
-            found = {part: numbers(artifact) for part, artifact in store.partitions(wing, asset).items()}
-        else:
-            found = numbers(store.current(wing, asset))
-        outcome = judge(found)
+        outcome = judge(read(store) if read else dict(store.current(wing, asset).metrics))
         return dg.AssetCheckResult(
             passed=outcome.passed,
             severity=SEVERITIES[severity],

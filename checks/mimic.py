@@ -1,29 +1,44 @@
-"""What the wing `mimic` promises about each asset: contracts of its tables and bounds of its measured numbers.
+"""What the wing `mimic` promises about each asset: contracts of its tables and judged numbers.
 
-Belongs here: expectations and thresholds, with the reason for each bound. Nothing is computed here: a check compares
-what an asset published. Critical ones block what is downstream, warnings are shown.
+Belongs here: expectations, and where a judge's numbers are read. Nothing is measured here: a check compares what an
+asset published. Critical ones block what is downstream, warnings are shown. Does not belong here: the judges and their
+bounds (`checks/mimic_judges.py`).
 """
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from checks.expectations import CheckOutcome, Expected, expectation_checks, metric_check
-from mm_assets.mimic.schema import FRONTAL_VIEWS, KNOWN_VIEWS, LABELS, NO_FINDING, SPLITS
+from checks.expectations import Expected, Severity, expectation_checks, metric_check
+from checks.mimic_judges import (
+    calibration_holds,
+    encoder_is_the_one_asked_for,
+    every_record_has_features,
+    every_split_has_records,
+    every_training_has_a_score,
+    features_fit_their_room,
+    films_lie_in_their_stay,
+    filter_finds_planted_terms,
+    filtered_text_is_as_good_as_leak_free,
+    fusion_is_worth_it,
+    model_beats_chance,
+    notes_are_read_to_their_end,
+    redaction_tells_nothing,
+    release_is_of_the_current_evaluation,
+    required_tables_are_listed,
+    splits_share_no_patient,
+)
+from mm_assets.mimic.schema import FRONTAL_VIEWS, LABELS, NO_FINDING, SPLITS
+from mm_assets.mimic.source import TABLES
 from resources.dagster_resources import House
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Judged on the planted corpus, where every leak is known.
-LEAST_RECALL = 0.98
-LEAST_CLEAN_KEPT = 0.98
-# A 95 % interval misses the truth once in twenty: of 14 labels one may lie outside by chance, seldom two.
-MOST_OUTSIDE_BY_CHANCE = 2
-# A note the encoder cannot read to its end loses what only the note says.
-MOST_TRUNCATED = 0.05
-# A label is worth reporting only above chance; a model below this floor is broken, whatever the data.
-LEAST_MACRO_AUROC = 0.6
-MOST_ECE_AFTER = 0.15
+    from resources.artifact_record import Artifact
+    from resources.artifacts import ArtifactStore
+
+# A row without a key is quarantined by the linking; a column mostly without is another table.
+MOSTLY_PRESENT = 0.9
 
 
 def table_of(asset: str, file: str, columns: Sequence[str] | None = None) -> Callable[[House], "pd.DataFrame"]:
@@ -41,17 +56,18 @@ def table_of(asset: str, file: str, columns: Sequence[str] | None = None) -> Cal
     return load
 
 
-def unique(column: str) -> Expected:
-    return Expected(f"{column}_unique", "ExpectColumnValuesToBeUnique", {"column": column})
+def unique(column: str, *, severity: Severity = "critical") -> Expected:
+    return Expected(f"{column}_unique", "ExpectColumnValuesToBeUnique", {"column": column}, severity)
 
 
 def present(column: str, *, mostly: float = 1.0) -> Expected:
     return Expected(f"{column}_present", "ExpectColumnValuesToNotBeNull", {"column": column, "mostly": mostly})
 
 
-def one_of(column: str, values: Sequence[Any]) -> Expected:
+def one_of(column: str, values: Sequence[Any], *, severity: Severity = "critical") -> Expected:
     name = column.lower().replace(" ", "_")
-    return Expected(f"{name}_known", "ExpectColumnValuesToBeInSet", {"column": column, "value_set": list(values)})
+    kwargs = {"column": column, "value_set": list(values)}
+    return Expected(f"{name}_known", "ExpectColumnValuesToBeInSet", kwargs, severity)
 
 
 def mostly_between(column: str, low: float, high: float, mostly: float = 0.95) -> Expected:
@@ -66,102 +82,87 @@ def mostly_between(column: str, low: float, high: float, mostly: float = 0.95) -
 not_empty = Expected("not_empty", "ExpectTableRowCountToBeBetween", {"min_value": 1})
 
 
-def filter_finds_planted_terms(numbers: dict[str, Any]) -> CheckOutcome:
-    """The filter removes planted leaks and leaves clean complaints alone."""
-    return CheckOutcome(
-        numbers["recall"] >= LEAST_RECALL and numbers["clean_kept"] >= LEAST_CLEAN_KEPT,
-        f"recall {numbers['recall']:.3f} (at least {LEAST_RECALL}), "
-        f"clean texts unchanged {numbers['clean_kept']:.3f} (at least {LEAST_CLEAN_KEPT})",
-        {"recall": numbers["recall"], "clean_kept": numbers["clean_kept"]},
-    )
+def source_contents(store: "ArtifactStore") -> dict[str, Any]:
+    """Names of the required tables that the source does not have, and how many files or tables it lists."""
+    artifact = store.current("mimic", "source")
+    if any(file.path.startswith("tree/") for file in artifact.files):
+        listed = [file.path.rsplit("/", 1)[-1].removesuffix(".gz") for file in artifact.files]
+        wanted = {name: table.file for name, table in TABLES.items() if table.without is None}
+    else:
+        listed = store.read_table(artifact, "manifest.parquet", ["table"])["table"].to_pylist()
+        wanted = {name: name for name, table in TABLES.items() if table.without is None}
+    return {"absent": [name for name, entry in wanted.items() if entry not in listed], "listed": len(listed)}
 
 
-def redaction_tells_nothing(numbers: dict[str, Any]) -> CheckOutcome:
-    """Where terms were planted without looking at labels, having been redacted predicts no label."""
-    return CheckOutcome(
-        numbers["flags_excluding_half"] <= MOST_OUTSIDE_BY_CHANCE,
-        f"{numbers['flags_excluding_half']} labels' intervals exclude .5 "
-        f"(at most {MOST_OUTSIDE_BY_CHANCE} by chance); farthest AUROC {numbers['flag_auroc_worst']:.3f}",
-        {"flags_excluding_half": numbers["flags_excluding_half"], "farthest": numbers["flag_auroc_worst"]},
-    )
+def film_features(store: "ArtifactStore") -> dict[str, Any]:
+    """Stored films and their features in the directories that were encoded, by their published row counts."""
+    films, features = store.partitions("mimic", "phase1"), store.partitions("mimic", "image_features")
+    records = {part: rows_of(films[part], "records.parquet") if part in films else 0 for part in features}
+    encoded = {part: rows_of(artifact, "index.parquet") for part, artifact in features.items()}
+    return {
+        "records": sum(records.values()),
+        "encoded": sum(encoded.values()),
+        "differing": [part for part in features if records[part] != encoded[part]],
+        "bytes": sum(shard_bytes(artifact) for artifact in features.values()),
+    }
 
 
-def filtered_text_is_as_good_as_leak_free(numbers: dict[str, Any]) -> CheckOutcome:
-    """A bag-of-words probe reads no more from filtered text than from leak-free twins."""
-    return CheckOutcome(
-        numbers["probes_outside"] <= MOST_OUTSIDE_BY_CHANCE,
-        f"{numbers['probes_outside']} of {numbers['probes']} labels outside the twin's interval "
-        f"(at most {MOST_OUTSIDE_BY_CHANCE} by chance)",
-        {"outside": numbers["probes_outside"], "probed": numbers["probes"]},
-    )
+def note_features(store: "ArtifactStore") -> dict[str, Any]:
+    """The same of the notes, beside the integrated records."""
+    features = store.current("mimic", "text_features")
+    records = rows_of(store.current("mimic", "phase3"), "records.parquet")
+    encoded = rows_of(features, "index.parquet")
+    differing = ["records"] if records != encoded else []
+    return {"records": records, "encoded": encoded, "differing": differing, "bytes": shard_bytes(features)}
 
 
-def notes_are_read_to_their_end(numbers: dict[str, Any]) -> CheckOutcome:
-    """The encoder's token limit cuts few notes."""
-    share = numbers["truncated_share"]
-    return CheckOutcome(
-        share <= MOST_TRUNCATED, f"{share:.1%} truncated (at most {MOST_TRUNCATED:.0%})", {"truncated_share": share}
-    )
+def rows_of(artifact: "Artifact", name: str) -> int:
+    """Published rows of the tables of that name, in all folders of the artifact."""
+    return sum(file.rows or 0 for file in artifact.files if file.path.rsplit("/", 1)[-1] == name)
 
 
-def encoder_is_the_one_asked_for(numbers: dict[str, Any]) -> CheckOutcome:
-    """No encoder was passed over for another."""
-    passed_over = numbers["fell_back"] or ""
-    return CheckOutcome(not passed_over, passed_over or f"{numbers['encoder']}, as asked", {})
+def shard_bytes(artifact: "Artifact") -> int:
+    """Bytes of the records' tokens."""
+    return sum(file.bytes for file in artifact.files if file.path.rsplit("/", 1)[-1].startswith("features-"))
 
 
-def model_beats_chance(numbers: dict[str, Any]) -> CheckOutcome:
-    """The fused model is not below the floor on the held-out test split, judged by its 95 % interval."""
-    low, high = numbers["macro_auroc_ci_low"], numbers["macro_auroc_ci_high"]
-    return CheckOutcome(
-        high >= LEAST_MACRO_AUROC,
-        f"macro AUROC {numbers['macro_auroc']:.3f} ({low:.3f} to {high:.3f}), floor {LEAST_MACRO_AUROC}",
-        {"macro_auroc": numbers["macro_auroc"], "low": low, "high": high},
-    )
-
-
-def calibration_holds(numbers: dict[str, Any]) -> CheckOutcome:
-    """Calibration fitted on validate holds on test well enough to show probabilities."""
-    return CheckOutcome(
-        numbers["ece_after"] <= MOST_ECE_AFTER,
-        f"ECE {numbers['ece_before']:.3f} before, {numbers['ece_after']:.3f} after (at most {MOST_ECE_AFTER})",
-        {"ece_before": numbers["ece_before"], "ece_after": numbers["ece_after"]},
-    )
-
-
-def fusion_is_worth_it(numbers: dict[str, Any]) -> CheckOutcome:
-    """The fused model beats the best single modality with an interval that excludes zero."""
-    low, high = numbers["gain_ci_low"], numbers["gain_ci_high"]
-    return CheckOutcome(
-        low > 0,
-        f"gain {numbers['gain_over_best_single']:+.3f} ({low:+.3f} to {high:+.3f}) over {numbers['best_single']}",
-        {"gain": numbers["gain_over_best_single"], "low": low, "high": high},
-    )
-
-
-def splits_share_no_patient(numbers: dict[str, Any]) -> CheckOutcome:
-    """No patient is in two splits."""
-    shared = numbers["patients_in_two_splits"]
-    return CheckOutcome(shared == 0, f"{shared} patients in more than one split", {"shared": shared})
-
-
-def every_split_has_records(numbers: dict[str, Any]) -> CheckOutcome:
-    """Train, validate and test all have valid records."""
-    counts = {split: numbers[f"valid_{split}"] for split in SPLITS}
-    return CheckOutcome(all(counts.values()), str(counts), counts)
+def released_and_current(store: "ArtifactStore") -> dict[str, Any]:
+    """Version of the evaluation that the released bundle names, and the current one."""
+    spec = store.read_json(store.current("mimic", "released_model"), "model.json")
+    return {"named": spec["upstream"]["mimic/evaluation"], "current": store.version("mimic", "evaluation")}
 
 
 mimic_checks = [
+    metric_check(("mimic", "source"), "required_tables", required_tables_are_listed, read=source_contents),
     expectation_checks(
         ("mimic", "tables"),
         [
             not_empty,
-            unique("stay_id"),
-            present("subject_id"),
-            present("intime"),
-            one_of("gender", ["F", "M"]),
+            unique("stay_id", severity="warning"),
+            present("subject_id", mostly=MOSTLY_PRESENT),
+            present("intime", mostly=MOSTLY_PRESENT),
+            one_of("gender", ["F", "M"], severity="warning"),
         ],
-        table_of("tables", "edstays.parquet"),
+        table_of("tables", "edstays.parquet", ["stay_id", "subject_id", "intime", "gender"]),
+        table="edstays",
+    ),
+    expectation_checks(
+        ("mimic", "tables"),
+        [not_empty, unique("stay_id", severity="warning")],
+        table_of("tables", "triage.parquet", ["stay_id"]),
+        table="triage",
+    ),
+    expectation_checks(
+        ("mimic", "tables"),
+        [not_empty, present("dicom_id", mostly=MOSTLY_PRESENT)],
+        table_of("tables", "cxr_metadata.parquet", ["dicom_id"]),
+        table="cxr_metadata",
+    ),
+    expectation_checks(
+        ("mimic", "tables"),
+        [not_empty, *(one_of(label, [1.0, 0.0, -1.0]) for label in LABELS)],
+        table_of("tables", "cxr_chexpert.parquet", LABELS),
+        table="cxr_chexpert",
     ),
     expectation_checks(
         ("mimic", "links"),
@@ -174,9 +175,13 @@ mimic_checks = [
             one_of("view", FRONTAL_VIEWS),
             Expected("one_candidate", "ExpectColumnMeanToBeBetween", {"column": "n_candidates", "max_value": 1.2},
                      severity="warning"),
+            Expected("mostly_within_stay", "ExpectColumnValuesToBeInSet",
+                     {"column": "within_stay", "value_set": [True], "mostly": 0.95}, severity="warning"),
         ],
         table_of("links", "links.parquet"),
     ),
+    metric_check(("mimic", "links"), "films_lie_in_their_stay", films_lie_in_their_stay),
+    metric_check(("mimic", "links"), "no_patient_in_two_splits", splits_share_no_patient),
     expectation_checks(
         ("mimic", "phase1"),
         [
@@ -184,7 +189,7 @@ mimic_checks = [
             unique("study_id"),
             present("dicom_id"),
             one_of("split", SPLITS),
-            one_of("view", sorted(KNOWN_VIEWS)),
+            one_of("view", FRONTAL_VIEWS),
             one_of(NO_FINDING, [1.0]),
             Expected(
                 "features_before_film",
@@ -206,8 +211,8 @@ mimic_checks = [
     ),
     expectation_checks(
         ("mimic", "filtered_text"),
-        [not_empty, unique("study_id"), present("chief_complaint"), mostly_between("n_redactions", 0, 0, 0.5)],
-        table_of("filtered_text", "filtered.parquet", ["study_id", "chief_complaint", "n_redactions"]),
+        [not_empty, unique("study_id"), mostly_between("n_redactions", 0, 0, 0.5)],
+        table_of("filtered_text", "filtered.parquet", ["study_id", "n_redactions"]),
     ),
     metric_check(("mimic", "leakage_audit"), "planted_terms_removed", filter_finds_planted_terms),
     metric_check(("mimic", "leakage_audit"), "redaction_tells_nothing", redaction_tells_nothing),
@@ -246,7 +251,16 @@ mimic_checks = [
     ),
     metric_check(("mimic", "phase3"), "no_patient_in_two_splits", splits_share_no_patient),
     metric_check(("mimic", "phase3"), "every_split_has_records", every_split_has_records),
+    metric_check(("mimic", "image_features"), "every_film_encoded", every_record_has_features, read=film_features),
+    metric_check(("mimic", "image_features"), "fit_their_room", features_fit_their_room, read=film_features),
+    metric_check(("mimic", "text_features"), "every_note_encoded", every_record_has_features, read=note_features),
+    metric_check(("mimic", "text_features"), "fit_their_room", features_fit_their_room, read=note_features),
+    metric_check(("mimic", "model"), "every_training_has_a_score", every_training_has_a_score),
     metric_check(("mimic", "evaluation"), "above_the_floor", model_beats_chance),
     metric_check(("mimic", "evaluation"), "calibration_holds", calibration_holds, severity="warning"),
     metric_check(("mimic", "evaluation"), "fusion_is_worth_it", fusion_is_worth_it, severity="warning"),
+    metric_check(
+        ("mimic", "released_model"), "of_the_current_evaluation", release_is_of_the_current_evaluation,
+        read=released_and_current,
+    ),
 ]  # fmt: skip

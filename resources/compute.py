@@ -44,7 +44,7 @@ class DeviceUnavailable(MendableError):
 @dataclass(frozen=True)
 class _Failure:
     index: int
-    item: str
+    item: str  # as the caller describes it; empty: by its position alone
     reason: str
     trace: str
     error: Exception | None  # None when it cannot be rebuilt in another process
@@ -58,6 +58,7 @@ def map_items(
     kind: Literal["process", "thread", "inline"] = "process",
     desc: str | None = None,
     total: int | None = None,
+    describe: Callable[[Any], str] | None = None,
 ) -> Iterator[Any]:
     """``fn(item)`` for each item, yielded in the order of the items, a few chunks ahead of the reader.
 
@@ -65,11 +66,12 @@ def map_items(
     a progress bar on stderr (``total`` where ``items`` has no length). Processes are started by forkserver
     or spawn with one BLAS and torch thread each; ``fn`` and items must pickle, ``fn`` by its module's name.
 
-    Raises the function's own ``MendableError``, or ``ItemFailed`` naming the item; ``WorkerDied`` when a
-    process was killed. Results before the failing item are still yielded.
+    Raises the function's own ``MendableError``, or ``ItemFailed``; ``WorkerDied`` when a process was killed. A failure
+    is told by the item's position ("item 17 of 300"), because an item may hold a patient's id; where it may be told,
+    ``describe`` gives its words. Results before the failing item are still yielded.
     """
     length = total if total is not None else _length(items)
-    results = _results(fn, items, workers, kind, length)
+    results = _results(fn, items, workers, kind, length, describe)
     if desc is None:
         return results
     from tqdm import tqdm
@@ -104,14 +106,19 @@ def precision_for(device: str) -> str:
 
 
 def _results(
-    fn: Callable[[Any], Any], items: Iterable[Any], workers: int, kind: str, length: int | None
+    fn: Callable[[Any], Any],
+    items: Iterable[Any],
+    workers: int,
+    kind: str,
+    length: int | None,
+    describe: Callable[[Any], str] | None,
 ) -> Iterator[Any]:
     if kind == "process" and multiprocessing.current_process().daemon:
         log.warning("a daemonic process may not start processes: mapping in %d threads instead", workers)
         kind = "thread"
     if kind == "inline":
         for index, item in enumerate(items):
-            yield from _unpacked(_run_chunk(fn, index, [item]))
+            yield from _unpacked(_run_chunk(fn, index, [item], describe), length)
         return
     pool: Executor
     if kind == "process":
@@ -125,10 +132,10 @@ def _results(
     try:
         while True:
             while len(waiting) < 2 * workers and (chunk := list(itertools.islice(remaining, size))):
-                waiting.append(pool.submit(_run_chunk, fn, chunk[0][0], [item for _, item in chunk]))
+                waiting.append(pool.submit(_run_chunk, fn, chunk[0][0], [item for _, item in chunk], describe))
             if not waiting:
                 return
-            yield from _unpacked(waiting.popleft().result())
+            yield from _unpacked(waiting.popleft().result(), length)
     except BrokenProcessPool as error:
         raise WorkerDied(
             "a worker process died, usually killed for memory: run again with fewer workers (MM_WORKERS=1)"
@@ -162,7 +169,9 @@ def _one_thread() -> None:
         threadpool_limits(1)
 
 
-def _run_chunk(fn: Callable[[Any], Any], first: int, items: list[Any]) -> list[Any]:
+def _run_chunk(
+    fn: Callable[[Any], Any], first: int, items: list[Any], describe: Callable[[Any], str] | None
+) -> list[Any]:
     """Results of a chunk. A failure ends it as its last element: a value, which always crosses the border."""
     results: list[Any] = []
     for index, item in enumerate(items, start=first):
@@ -170,8 +179,7 @@ def _run_chunk(fn: Callable[[Any], Any], first: int, items: list[Any]) -> list[A
             results.append(fn(item))
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            shown = repr(item)
-            shown = shown if len(shown) <= 120 else shown[:117] + "..."
+            shown = f" ({describe(item)})" if describe else ""
             results.append(_Failure(index, shown, reason, traceback.format_exc(), _portable(error)))
             break
     return results
@@ -186,15 +194,16 @@ def _portable(error: Exception) -> Exception | None:
     return error
 
 
-def _unpacked(results: list[Any]) -> Iterator[Any]:
+def _unpacked(results: list[Any], length: int | None) -> Iterator[Any]:
     for result in results:
         if not isinstance(result, _Failure):
             yield result
             continue
+        where = f"item {result.index + 1}{f' of {length}' if length else ''}{result.item}"
         if isinstance(result.error, MendableError):
-            result.error.add_note(f"item {result.index}: {result.item}")
+            result.error.add_note(where)
             raise result.error
-        failed = ItemFailed(f"item {result.index} ({result.item}) failed with {result.reason}")
+        failed = ItemFailed(f"{where} failed with {result.reason}")
         failed.add_note(result.trace)
         raise failed from result.error
 

@@ -158,7 +158,7 @@ _CARDS = (
 ENCODERS: dict[str, EncoderCard] = {card.name: card for card in _CARDS}
 
 # Encoders in order of preference.
-POLICIES: dict[str, tuple[str, ...]] = {"seed-cascade": ("modernbert", "biomedbert", "bert")}
+POLICIES: dict[str, tuple[str, ...]] = {"modernbert-cascade": ("modernbert", "biomedbert", "bert")}
 
 
 def resolve_encoder(name_or_policy: str, available: Callable[[EncoderCard], str | None] | None = None) -> Resolved:

@@ -209,7 +209,10 @@ class ObjectStore:
                 created = self.put_if_absent(path, data, digest)
             return StoredObject(path, _size(data), digest, created)
 
-        return list(map_items(store, items, workers=concurrency, kind="thread", desc=progress))
+        stored = map_items(
+            store, items, workers=concurrency, kind="thread", desc=progress, describe=lambda item: item[0]
+        )
+        return list(stored)
 
     def delete(self, paths: Iterable[str]) -> None:
         """Deletes objects; one that is not there is no error."""

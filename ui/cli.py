@@ -16,6 +16,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+from mm_assets.mimic.case import ChestCase
 from resources.errors import MendableError
 from resources.settings import load_settings
 
@@ -51,6 +52,18 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(error.exit_code) from error
 
     return wrapper
+
+
+def field_help(name: str) -> str:
+    """What a field of a chest case is and which values it takes, as the case itself says."""
+    described = ChestCase.model_json_schema()["properties"][name]
+    values = described.get("anyOf", [described])[0]
+    text: str = described["description"]
+    if "enum" in values:
+        text += f": {' or '.join(values['enum'])}"
+    elif "minimum" in values:
+        text += f": {values['minimum']:g} to {values['maximum']:g}"
+    return f"{text}."
 
 
 @app.command()
@@ -145,11 +158,12 @@ def export(
     stage: Annotated[str, typer.Argument(help="links | quarantine | cohort_flow | phase3 | ...")],
     to: Annotated[Path, typer.Option("--to", help="Folder to write into; made if missing.")],
     file_format: Annotated[str, typer.Option("--format", help="csv | json | parquet | pt (phase3)")] = "csv",
+    record_format: Annotated[str, typer.Option(help="Of pt records: standard | enhanced_rag")] = "standard",
 ) -> None:
     """Write a published stage in a format other tools read."""
     from ui.exports import export_stage
 
-    for path in export_stage(load_settings(), wing, stage, file_format, to):
+    for path in export_stage(load_settings(), wing, stage, file_format, to, record_format):
         typer.echo(str(path))
 
 
@@ -198,20 +212,25 @@ def synth_mimic(
 @predict_app.command("mimic")
 @one_line_errors
 def predict_mimic(
-    image: Annotated[Path | None, typer.Option(help="Chest film: JPEG, PNG or DICOM.")] = None,
-    complaint: Annotated[str, typer.Option(help="Chief complaint at triage.")] = "",
-    history: Annotated[str, typer.Option(help="Medicines and history known at arrival.")] = "",
-    view: Annotated[str | None, typer.Option(help="PA or AP.")] = None,
-    sex: Annotated[str | None, typer.Option(help="F or M.")] = None,
-    age: Annotated[float | None, typer.Option(help="Years.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Degrees Fahrenheit (up to 45: Celsius).")] = None,
-    heartrate: Annotated[float | None, typer.Option(help="Beats/min.")] = None,
-    resprate: Annotated[float | None, typer.Option(help="Breaths/min.")] = None,
-    o2sat: Annotated[float | None, typer.Option(help="Percent.")] = None,
-    sbp: Annotated[float | None, typer.Option(help="mmHg.")] = None,
-    dbp: Annotated[float | None, typer.Option(help="mmHg.")] = None,
-    pain: Annotated[float | None, typer.Option(help="0 to 10.")] = None,
-    acuity: Annotated[int | None, typer.Option(help="Emergency severity index, 1 to 5.")] = None,
+    image: Annotated[Path | None, typer.Option(help=field_help("image"))] = None,
+    complaint: Annotated[str, typer.Option(help=field_help("complaint"))] = "",
+    history: Annotated[str, typer.Option(help=field_help("history"))] = "",
+    view: Annotated[str | None, typer.Option(help=field_help("view"))] = None,
+    sex: Annotated[str | None, typer.Option(help=field_help("sex"))] = None,
+    age: Annotated[float | None, typer.Option(help=field_help("age"))] = None,
+    temperature: Annotated[float | None, typer.Option(help=field_help("temperature"))] = None,
+    heartrate: Annotated[float | None, typer.Option(help=field_help("heartrate"))] = None,
+    resprate: Annotated[float | None, typer.Option(help=field_help("resprate"))] = None,
+    o2sat: Annotated[float | None, typer.Option(help=field_help("o2sat"))] = None,
+    sbp: Annotated[float | None, typer.Option(help=field_help("sbp"))] = None,
+    dbp: Annotated[float | None, typer.Option(help=field_help("dbp"))] = None,
+    pain: Annotated[float | None, typer.Option(help=field_help("pain"))] = None,
+    acuity: Annotated[int | None, typer.Option(help=field_help("acuity"))] = None,
+    minutes_since_arrival: Annotated[float | None, typer.Option(help=field_help("minutes_since_arrival"))] = None,
+    arrived_by_ambulance: Annotated[
+        bool | None,
+        typer.Option("--arrived-by-ambulance/--walked-in", help=field_help("arrived_by_ambulance")),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """14 calibrated probabilities with intervals, and where the model came from."""
@@ -221,6 +240,7 @@ def predict_mimic(
         "complaint": complaint, "history": history, "view": view, "sex": sex, "age": age,
         "temperature": temperature, "heartrate": heartrate, "resprate": resprate, "o2sat": o2sat,
         "sbp": sbp, "dbp": dbp, "pain": pain, "acuity": acuity,
+        "minutes_since_arrival": minutes_since_arrival, "arrived_by_ambulance": arrived_by_ambulance,
     }  # fmt: skip
     prediction = predict_chest(load_settings(), image, fields)
     if as_json:

@@ -25,7 +25,7 @@ def demo_config(limit: int | None) -> dict[str, dict[str, Any]]:
 
 def print_run(report: RunReport) -> None:
     """Seconds and checks per asset, then every failure with its message."""
-    console = Console(stderr=False)
+    console = Console(soft_wrap=True)
     table = Table("asset", "seconds", "checks", title=f"run {report.run_id}")
     for step in report.steps:
         if not step.is_asset:
@@ -50,7 +50,7 @@ def print_run(report: RunReport) -> None:
 def print_closing(report: RunReport, settings: Settings, *, seconds: float) -> None:
     """The run, the ablation table and what to do next."""
     print_run(report)
-    console = Console()
+    console = Console(soft_wrap=True)
     store = ArtifactStore(settings.home, settings.scratch)
     try:
         evaluation = store.current("mimic", "evaluation")
@@ -90,7 +90,7 @@ def interval(low: float | None, high: float | None) -> str:
 
 def print_status(found: dict[str, Any]) -> None:
     """One row per asset."""
-    console = Console()
+    console = Console(soft_wrap=True)
     for wing, content in found["wings"].items():
         table = Table("asset", "version", "materialised", "data", "passed", "failed", "warned", title=wing)
         for name, asset in content["assets"].items():

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mm_assets.mimic.schema import QUARANTINE_COLUMNS, SPLITS
-from resources.artifacts import ArtifactMissing, ArtifactStore
+from resources.artifacts import ArtifactStore
 from resources.errors import MendableError
 from resources.settings import Settings
 
 FORMATS = ("csv", "json", "parquet", "pt")
+RECORD_FORMATS = ("standard", "enhanced_rag")
 
 
 class ExportError(MendableError):
@@ -41,7 +43,9 @@ TABLES: dict[str, tuple[str, str]] = {
 STAGES = (*TABLES, "quarantine", "phase1")
 
 
-def export_stage(settings: Settings, wing: str, stage: str, file_format: str, to: Path) -> list[Path]:
+def export_stage(
+    settings: Settings, wing: str, stage: str, file_format: str, to: Path, record_format: str = "standard"
+) -> list[Path]:
     """Write one stage below `to`; returns the files. Raises ExportError, ArtifactMissing."""
     if wing != "mimic":
         raise ExportError(f"there is no wing '{wing}': choose mimic")
@@ -49,12 +53,14 @@ def export_stage(settings: Settings, wing: str, stage: str, file_format: str, to
         raise ExportError(f"there is no stage '{stage}': choose one of {', '.join(STAGES)}")
     if file_format not in FORMATS:
         raise ExportError(f"there is no format '{file_format}': choose one of {', '.join(FORMATS)}")
+    if record_format not in RECORD_FORMATS:
+        raise ExportError(f"there is no record format '{record_format}': choose one of {', '.join(RECORD_FORMATS)}")
     store = ArtifactStore(settings.home, settings.scratch)
     to.mkdir(parents=True, exist_ok=True)
     if file_format == "pt":
         if stage != "phase3":
             raise ExportError("pt is the format of phase3; the other stages are tables: choose csv, json or parquet")
-        return export_pt(store, to)
+        return export_pt(store, to, record_format)
     table = stage_table(store, stage)
     path = to / f"{stage}.{file_format}"
     WRITERS[file_format](table, path)
@@ -82,42 +88,47 @@ def quarantine(store: ArtifactStore) -> pa.Table:
     return table.sort_by([("study_id", "ascending"), ("dicom_id", "ascending"), ("reason", "ascending")])
 
 
-def export_pt(store: ArtifactStore, to: Path) -> list[Path]:
-    """The seed design's file set; films are decoded one at a time."""
+def export_pt(store: ArtifactStore, to: Path, record_format: str) -> list[Path]:
+    """Tensor files of the valid integrated records in one of the wing's two record formats; films one at a time.
+
+    Raises StaleInputs unless phase 3 was made from the films as they are now.
+    """
+    from mm_assets.mimic.formats import enhanced_from_standard
     from mm_assets.mimic.integration import read_record
     from mm_assets.mimic.labels import LabelPolicy
     from mm_assets.mimic.pt_export import export_phase3_pt
+    from mm_assets.mimic.published import image_encoder, phase1_partitions, phase1_settings, require_made_from
 
+    ours, theirs = to / "phase3_metadata.json", sorted(to.glob("*_final*.pt"))
+    if theirs and not ours.exists():
+        raise ExportError(f"{to} holds {theirs[0].name}, which this command did not write: give another folder")
     records = store.current("mimic", "phase3")
-    image = next(iter(store.partitions("mimic", "image_features").values()), None)
-    if image is None:
-        raise ArtifactMissing("the films' transform is not known yet: run `mm materialize mimic/image_features`")
+    require_made_from(store, records, "mimic/phase1")
+    parts = phase1_partitions(store)
     # The films keep their stored size: an encoder's own size is applied when it reads them.
-    films = store.read_json(next(iter(store.partitions("mimic", "phase1").values())), "films.json")
-    transform = {**store.read_json(image, "encoder.json")["transform"], "size": films["image_size"]}
+    size = phase1_settings(store)["image_size"]
+    transform = {**image_encoder(store)["transform"], "size": size}
+    table = store.read_table(records, "records.parquet")
+    table = table.filter(table["phase3_integrated"])
 
     def rows_of(split: str) -> Iterator[dict[str, Any]]:
-        table = store.read_table(records, "records.parquet")
-        for directory, part in store.partitions("mimic", "phase1").items():
-            wanted = {
-                row["row"]: row
-                for row in table.filter(
-                    (pa.compute.field("split") == split) & (pa.compute.field("directory") == directory)
-                ).to_pylist()
-            }
-            position = 0
-            for batch in store.iter_batches(part, "records.parquet", ["image", "attention_regions"], batch_rows=64):
+        for directory, part in parts.items():
+            chosen = table.filter((pc.field("split") == split) & (pc.field("directory") == directory))
+            wanted = {row["study_id"]: row for row in chosen.to_pylist()}
+            columns = ["study_id", "image", "attention_regions"]
+            for batch in store.iter_batches(part, "records.parquet", columns, batch_rows=64):
                 for film in batch.to_pylist():
-                    if position in wanted:
-                        yield read_record(film, wanted[position], LabelPolicy(), transform)
-                    position += 1
+                    if film["study_id"] in wanted:
+                        record = read_record(film, wanted[film["study_id"]], LabelPolicy(), transform)
+                        yield record if record_format == "standard" else enhanced_from_standard(record)
 
+    counts = store.read_json(store.current("mimic", "links"), "rule_counts.json")
     return export_phase3_pt(
         {split: rows_of(split) for split in SPLITS},
         to,
-        config={"image_size": films["image_size"], "upstream": records.upstream, "synthetic": records.synthetic},
+        config={"image_size": size, "upstream": records.upstream, "synthetic": records.synthetic},
         quality=store.read_json(records, "quality.json"),
-        stratified=False,
+        stratified=counts["split_source"] != "official",
     )
 
 

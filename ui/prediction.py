@@ -37,7 +37,8 @@ def predict_chest(settings: Settings, image: Path | None, fields: Mapping[str, A
         )
     except ValidationError as error:
         first = error.errors()[0]
-        raise CaseError(f"--{first['loc'][0]} {first['input']!r}: {first['msg']}") from None
+        option = str(first["loc"][0]).replace("_", "-")
+        raise CaseError(f"--{option} {first['input']!r}: {first['msg']}") from None
     store = ArtifactStore(settings.home, settings.scratch)
     released = store.current("mimic", "released_model")
     folder = store.local_folder(released)
@@ -46,7 +47,7 @@ def predict_chest(settings: Settings, image: Path | None, fields: Mapping[str, A
 
 def print_prediction(prediction: "Prediction") -> None:
     """Findings above their threshold first, then warnings and provenance."""
-    console = Console()
+    console = Console(soft_wrap=True)
     table = Table("finding", "probability", "interval", "threshold", "")
     for finding in sorted(prediction.findings, key=lambda finding: -finding.probability):
         table.add_row(

@@ -15,6 +15,7 @@ import dagster as dg
 from mm_assets.definitions import build_defs
 from mm_assets.mimic.schema import DIRECTORIES
 from resources.artifacts import ArtifactMissing, ArtifactStore
+from resources.dagster_resources import House
 from resources.errors import MendableError
 from ui.home import prepare_dagster_home
 from ui.live_runs import end_dead_runs, marked_alive
@@ -123,11 +124,19 @@ def partition_tags(partition: str | None) -> dict[str, str]:
 
 
 def run_selection(
-    keys: list[dg.AssetKey], *, partition: str | None = None, config: Mapping[str, Mapping[str, Any]] | None = None
+    keys: list[dg.AssetKey],
+    *,
+    partition: str | None = None,
+    config: Mapping[str, Mapping[str, Any]] | None = None,
+    house: House | None = None,
 ) -> RunReport:
-    """Materialise the keys with their checks in this process; `config` is {"wing/asset": {knob: value}}."""
+    """Materialise the keys with their checks in this process; `config` is {"wing/asset": {knob: value}}.
+
+    Versions that nothing current was made from are swept away afterwards.
+    """
+    house = house or House()
     job = dg.define_asset_job("mm_run", selection=dg.AssetSelection.assets(*keys))
-    definitions = dg.Definitions.merge(build_defs(), dg.Definitions(jobs=[job]))
+    definitions = dg.Definitions.merge(build_defs(house), dg.Definitions(jobs=[job]))
     wanted = {"/".join(key.path) for key in keys}
     run_config = {
         "ops": {
@@ -147,6 +156,7 @@ def run_selection(
             run_config=run_config,
             raise_on_error=False,
         )
+    house.artifacts().sweep()
     return RunReport(
         run_id=result.run_id,
         succeeded=result.success,

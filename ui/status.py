@@ -3,6 +3,7 @@
 Belongs here: reading current artifacts and the latest check results. Does not belong here: printing.
 """
 
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -17,14 +18,15 @@ ENDED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordSta
 def status(store: ArtifactStore, instance: dg.DagsterInstance) -> dict[str, Any]:
     """`{"wings": {W: {"assets": {A: {version, materialized_at, synthetic, checks, metrics}}}}}`.
 
-    `checks` counts the latest result of each check; an asset that was never published has nulls.
+    `checks` counts the latest result of each check on what is current; an asset that was never published has nulls.
     """
     graph = build_defs().resolve_asset_graph()
     wings: dict[str, Any] = {}
     for key in sorted(graph.materializable_asset_keys):
         wing, asset = key.path
         entry = published(store, wing, asset)
-        entry["checks"] = check_counts(instance, [c for c in graph.asset_check_keys if c.asset_key == key])
+        checks = [check for check in graph.asset_check_keys if check.asset_key == key]
+        entry["checks"] = check_counts(instance, checks, published_at=entry["materialized_at"])
         wings.setdefault(wing, {"assets": {}})["assets"][asset] = entry
     return {"wings": wings}
 
@@ -48,17 +50,23 @@ def published(store: ArtifactStore, wing: str, asset: str) -> dict[str, Any]:
     return entry
 
 
-def check_counts(instance: dg.DagsterInstance, keys: list[dg.AssetCheckKey]) -> dict[str, int]:
-    """How many checks last passed, failed with severity ERROR, or failed with WARN; one that never ran counts nowhere.
+def check_counts(
+    instance: dg.DagsterInstance, keys: list[dg.AssetCheckKey], *, published_at: str | None
+) -> dict[str, int]:
+    """How many checks last passed, failed with severity ERROR, or failed with WARN, of those that ran since.
 
-    A killed or skipped run leaves a planned evaluation behind: the last one that came to a result is counted.
+    One that never came to a result after `published_at` (UTC, ISO 8601) counts nowhere: it judged another version, or
+    was killed and left only its plan behind.
     """
     counts = {"passed": 0, "failed": 0, "warned": 0}
+    if published_at is None:
+        return counts
+    since = datetime.fromisoformat(published_at).timestamp()
     for key in keys:
-        records = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=ENDED)
-        for record in records:
+        for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=ENDED):
             evaluation = record.evaluation
-            if evaluation is None:
+            # The record's own time is that of the plan, which is made before the asset.
+            if evaluation is None or record.event is None or record.event.timestamp < since:
                 continue
             if evaluation.passed:
                 counts["passed"] += 1

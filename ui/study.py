@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from resources.artifacts import ArtifactStore
+from resources.dagster_resources import House
 from resources.errors import MendableError
 from resources.settings import load_settings
 from ui.home import REPOSITORY
@@ -33,20 +33,18 @@ class StudyFailed(MendableError):
 def run_study(wing: str) -> Path:
     """Run the wing's study beside the demo's artifacts (`<MM_HOME>-study`), write its results and the README's table.
 
-    A study that was killed goes on where it stopped: published assets of the same settings are kept.
+    After a kill the synthetic tree is used as it is and training goes on from its last epochs; the rest is made again.
     """
     from ui.demo import print_run
     from ui.running import resolve, run_selection
 
-    settings = load_settings()
-    os.environ["MM_PROFILE"] = "study"
-    os.environ["MM_HOME"] = settings.home.rstrip("/") + "-study"
+    house = House(home=load_settings().home.rstrip("/") + "-study", profile="study")
     started = time.monotonic()
-    report = run_selection(resolve(wing))
+    report = run_selection(resolve(wing), house=house)
     print_run(report)
     if not report.succeeded:
         raise StudyFailed(f"the study of {wing} did not finish: mend what failed above and run it again")
-    results = results_of(wing, seconds=time.monotonic() - started)
+    results = results_of(wing, house, seconds=time.monotonic() - started)
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{wing}.json"
     path.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
@@ -54,10 +52,9 @@ def run_study(wing: str) -> Path:
     return path
 
 
-def results_of(wing: str, *, seconds: float) -> dict[str, Any]:
+def results_of(wing: str, house: House, *, seconds: float) -> dict[str, Any]:
     """What is committed: headline, tables, versions, and where it was measured."""
-    settings = load_settings()
-    store = ArtifactStore(settings.home, settings.scratch)
+    settings, store = house.settings(), house.artifacts()
     evaluation = store.current(wing, "evaluation")
     return {
         "wing": wing,

@@ -28,7 +28,7 @@ def verify_configured_mimic(settings: Settings) -> dict[str, Any]:
     """Findings and the estimate of a run as plain values; `errors` counts what stands in the way."""
     from mm_assets.mimic.published import store_opener
     from mm_assets.mimic.source import configured_source
-    from mm_assets.mimic.verify import verify
+    from mm_assets.mimic.verify import ESTIMATE_LEAVES_OUT, verify
 
     source = configured_source(settings.mimic_cxr_url, settings.mimic_ed_url, settings.mimic_iv_url)
     if source is None:
@@ -41,13 +41,14 @@ def verify_configured_mimic(settings: Settings) -> dict[str, Any]:
         "source": asdict(source),
         "findings": [asdict(finding) for finding in found.findings],
         "estimate": asdict(found.estimate) if found.estimate else None,
+        "estimate_leaves_out": ESTIMATE_LEAVES_OUT,
         "errors": sum(finding.level == "error" for finding in found.findings),
     }
 
 
 def print_findings(report: dict[str, Any]) -> None:
     """A line per finding, then what a run will take."""
-    console = Console()
+    console = Console(soft_wrap=True)
     for finding in report["findings"]:
         style = LEVEL_STYLES[finding["level"]]
         console.print(f"[{style}]{finding['level']:<5}[/{style}] {finding['what']}", highlight=False)
@@ -57,7 +58,8 @@ def print_findings(report: dict[str, Any]) -> None:
         console.print(
             f"\n{estimate['studies']:,} studies: reads {estimate['read_bytes'] / 1e9:.1f} GB, stores "
             f"{estimate['stored_bytes'] / 1e9:.1f} GB, about {estimate['wall_seconds'] / 60:.0f} min up to phase 3 "
-            f"({estimate['cpu_seconds'] / 60:.0f} CPU-min), {estimate['memory_bytes'] / 1e9:.1f} GB of memory",
+            f"({estimate['cpu_seconds'] / 60:.0f} CPU-min), {estimate['memory_bytes'] / 1e9:.1f} GB of memory.\n"
+            f"Not in it: {report['estimate_leaves_out']}.",
             highlight=False,
         )
 

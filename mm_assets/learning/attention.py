@@ -16,10 +16,9 @@ class CrossAttention(nn.Module):
     mask must keep at least one token.
     """
 
-    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = dropout
         self.norm_queries = nn.LayerNorm(dim)
         self.norm_context = nn.LayerNorm(dim)
         self.to_query = nn.Linear(dim, dim)
@@ -32,13 +31,7 @@ class CrossAttention(nn.Module):
         k, v = self.to_key_value(self.norm_context(context)).chunk(2, dim=-1)
         k = k.view(batch, -1, self.heads, dim // self.heads).transpose(1, 2)
         v = v.view(batch, -1, self.heads, dim // self.heads).transpose(1, 2)
-        out = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=context_mask[:, None, None, :],
-            dropout_p=self.dropout if self.training else 0.0,
-        )
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=context_mask[:, None, None, :])
         return queries + self.to_out(out.transpose(1, 2).reshape(batch, n_queries, dim))
 
 

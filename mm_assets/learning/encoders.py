@@ -159,7 +159,9 @@ def _open_clip_trunk(card: EncoderCard, folder: Path | None) -> nn.Module:
 
 def _auto_model(card: EncoderCard, source: Path | str) -> nn.Module:
     from transformers import AutoModel
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()  # shorter than a second, and it shares the terminal with our bars
     try:
         return AutoModel.from_pretrained(source, revision=card.revision, dtype=torch.float32)
     except OSError as error:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import math
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from torch import nn
 
 from mm_assets.learning.batching import BatchMaker, EpochBatches, FixedBatches
 
+TENSORBOARD = "tensorboard"  # folder of the curves in a run's work folder
 Batch = dict[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # logits, targets, mask -> scalar
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], float]  # logits, targets, mask -> higher is better
@@ -49,7 +51,7 @@ class TrainConfig:
     accelerator: str = "cpu"
     devices: int = 1
     strategy: str = "auto"
-    tensorboard: bool = False
+    tensorboard: bool = False  # curves in <work_dir>/tensorboard, one write an epoch
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,23 @@ class FitResult:
 
     curves: list[dict[str, float]]  # epoch, lr, train_loss, val_loss, val_score
     best_epoch: int
-    stopped_early: bool
 
 
 def run_key(config: Mapping[str, Any], versions: Mapping[str, str]) -> str:
     """Digest of settings and data versions: names a run's folder, so that only its own run resumes it."""
     text = json.dumps({"config": dict(config), "versions": dict(versions)}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def clear_run(work_dir: Path) -> None:
+    """Remove what a finished run needed to be resumed (checkpoints, caches); TensorBoard's curves, a few kB, stay."""
+    for path in work_dir.glob("*"):
+        if path.is_dir() and path.name != TENSORBOARD:
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
+    if not (work_dir / TENSORBOARD).exists() and work_dir.exists():
+        work_dir.rmdir()
 
 
 def schedule_factor(step: int, total: int, warmup: float) -> float:
@@ -128,7 +140,7 @@ def fit(
     state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
     model.load_state_dict({key.removeprefix("model."): value for key, value in state.items()})
     model.to("cpu").eval()
-    return FitResult(curves, int(curves[best_so_far(curves)]["epoch"]), len(curves) < config.epochs)
+    return FitResult(curves, int(curves[best_so_far(curves)]["epoch"]))
 
 
 @torch.inference_mode()
@@ -268,7 +280,9 @@ def _train(
 
         logger: Any = False
         if config.tensorboard:
-            logger = pl.loggers.TensorBoardLogger(str(work_dir), name="", version="tensorboard")
+            if not resume:  # a new run does not draw its curves over those of an old one
+                shutil.rmtree(work_dir / TENSORBOARD, ignore_errors=True)
+            logger = pl.loggers.TensorBoardLogger(str(work_dir), name="", version=TENSORBOARD)
         task = Training()
         trainer = pl.Trainer(
             max_epochs=config.epochs,

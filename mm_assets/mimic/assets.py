@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mm_assets.mimic.phase1 import Rejection
 
 OWNERS = ["team:mimic"]
+# Records per Parquet row group: a writer keeps about 1.2 kB of metadata a group and column until it closes, so that
+# with small groups memory grew with the number of films (docs/benchmarks.md).
+RECORD_GROUP = 256
 directories = dg.StaticPartitionsDefinition(list(DIRECTORIES))
 # One run may cover any range of directories; each is published on its own, so a retry repeats only what is missing.
 one_run = dg.BackfillPolicy.single_run()
@@ -62,7 +65,7 @@ def source(context: dg.AssetExecutionContext, house: House, config: SourceConfig
     from dataclasses import asdict
 
     from mm_assets.mimic.published import store_opener, tree_of_same_settings
-    from mm_assets.mimic.source import configured_source, locate, manifest_table
+    from mm_assets.mimic.source import configured_source, locate, manifest_table, stamps
     from mm_assets.mimic.synthetic.tree import GENERATOR_VERSION, TreeConfig, write_tree
 
     settings, store = house.settings(), house.artifacts()
@@ -70,9 +73,11 @@ def source(context: dg.AssetExecutionContext, house: House, config: SourceConfig
     if real is not None:
         layout = locate(real, store_opener(settings))
         with store.draft("mimic", "source") as draft:
-            draft.write_json("source.json", asdict(real))
+            draft.write_json("source.json", asdict(layout.source))
             draft.write_table("manifest.parquet", manifest_table(layout))
-            artifact = publish(context, draft, upstream={}, synthetic=False)
+            artifact = publish(
+                context, draft, upstream={}, synthetic=layout.source.synthetic, metrics=stamps(layout)
+            )
         return materialized(store, artifact, {"absent": dg.MetadataValue.json(layout.absent)})
 
     knobs = config.filled(settings.profile)
@@ -114,13 +119,14 @@ def source(context: dg.AssetExecutionContext, house: House, config: SourceConfig
 def tables(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """The raw tables, typed: film metadata, CheXpert labels, official split, emergency stays, triage, vital signs,
     home medicines and patients. A wrong header or a truncated file is an error that names it."""
-    from mm_assets.mimic.published import current_source, store_opener
+    from mm_assets.mimic.published import current_source, require_unchanged, store_opener
     from mm_assets.mimic.source import load_tables, locate
 
     settings, store = house.settings(), house.artifacts()
     upstream, roots = current_source(store)
     open_store = store_opener(settings)
     layout = locate(roots, open_store)
+    require_unchanged(upstream, layout)
     rows = {}
     with store.draft("mimic", "tables") as draft:
         for name, table in load_tables(layout, open_store, settings.scratch):
@@ -141,6 +147,7 @@ def links(context: dg.AssetExecutionContext, house: House, config: LinkingConfig
     from mm_assets.learning.plots import FlowStep, as_markdown, cohort_flow
     from mm_assets.mimic.linking import LinkConfig, link_studies
     from mm_assets.mimic.published import tables_by_name
+    from mm_assets.mimic.quality import patients_in_two_splits
 
     store = house.artifacts()
     raw = store.current("mimic", "tables")
@@ -150,7 +157,15 @@ def links(context: dg.AssetExecutionContext, house: House, config: LinkingConfig
         draft.write_table("rejected.parquet", result.rejected)
         draft.write_table("cohort_flow.parquet", result.flow)
         draft.write_json("rule_counts.json", {**result.rule_counts, "split_source": result.split_source})
-        artifact = publish(context, draft, upstream={"mimic/tables": raw.version}, synthetic=raw.synthetic)
+        artifact = publish(
+            context, draft, upstream={"mimic/tables": raw.version}, synthetic=raw.synthetic,
+            metrics={
+                "rule": config.rule,
+                "pre_hours": config.pre_hours,
+                "earliest_min": pc.min(result.links["delta_to_intime_min"]).as_py(),
+                "patients_in_two_splits": patients_in_two_splits(result.links),
+            },
+        )  # fmt: skip
     steps = [FlowStep(**row) for row in result.flow.to_pylist()]
     return materialized(
         store,
@@ -191,7 +206,7 @@ def phase1(context: dg.AssetExecutionContext, house: House, config: Phase1Knobs)
         rejected: list[Rejection] = []
         with store.draft("mimic", "phase1", directory) as draft:
             batches = build_records(rows, inputs, read_film, knobs, rejected.append, desc=f"phase1 {directory}")
-            draft.write_table("records.parquet", batches, row_group_rows=64)
+            draft.write_table("records.parquet", batches, row_group_rows=RECORD_GROUP)
             draft.write_table("rejected.parquet", rejection_table(rejected))
             draft.write_json("films.json", config.model_dump(include={"image_size", "resize_mode", "quality_mode"}))
             if config.small_sample:

@@ -39,20 +39,16 @@ def attention_regions(pixels: np.ndarray) -> np.ndarray:
     return np.rint(cells * (255 / strongest)).astype(np.uint8)
 
 
-def lung_field(pixels: np.ndarray) -> np.ndarray:
-    """Estimated lung field of an upright frontal film: [128, 128] bool over the whole film.
-
-    Within two ellipses placed in the exposed part of the film, each lung is its largest dark area with gaps
-    filled, or the ellipse where that side has no dark area.
-    """
-    return _lungs(_reduced(pixels))
-
-
 def _reduced(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize((_PX, _PX), Image.Resampling.BOX))
 
 
 def _lungs(film: np.ndarray) -> np.ndarray:
+    """Estimated lung field of an upright frontal film: bool over the reduced film.
+
+    Within two ellipses placed in the exposed part of the film, each lung is its largest dark area with gaps
+    filled, or the ellipse where that side has no dark area.
+    """
     from scipy.ndimage import binary_opening, label
 
     top, bottom, left, right = _exposed_box(film)

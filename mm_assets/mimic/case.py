@@ -60,22 +60,28 @@ class ChestCase(BaseModel):
     view: Literal["PA", "AP"] | None = Field(
         default=None, description="Projection of the frontal film; not read by the model"
     )
-    sex: Literal["F", "M"] | None = None
-    age: float | None = Field(default=None, ge=0, le=120, allow_inf_nan=False, description="Years")
+    sex: Literal["F", "M"] | None = Field(default=None, description="Sex")
+    age: float | None = Field(default=None, ge=0, le=120, allow_inf_nan=False, description="Age in years")
     temperature: Fahrenheit | None = Field(
         default=None, description="Degrees Fahrenheit; a value up to 46 is read as Celsius"
     )
-    heartrate: float | None = Field(default=None, ge=0, le=350, allow_inf_nan=False, description="Beats/min")
-    resprate: float | None = Field(default=None, ge=0, le=300, allow_inf_nan=False, description="Breaths/min")
-    o2sat: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, description="Percent")
-    sbp: float | None = Field(default=None, ge=0, le=375, allow_inf_nan=False, description="Systolic, mmHg")
-    dbp: float | None = Field(default=None, ge=0, le=375, allow_inf_nan=False, description="Diastolic, mmHg")
-    pain: float | None = Field(default=None, ge=0, le=10, allow_inf_nan=False, description="0 to 10")
+    heartrate: float | None = Field(
+        default=None, ge=0, le=350, allow_inf_nan=False, description="Heart rate, beats/min"
+    )
+    resprate: float | None = Field(
+        default=None, ge=0, le=300, allow_inf_nan=False, description="Respiratory rate, breaths/min"
+    )
+    o2sat: float | None = Field(
+        default=None, ge=0, le=100, allow_inf_nan=False, description="Oxygen saturation, percent"
+    )
+    sbp: float | None = Field(default=None, ge=0, le=375, allow_inf_nan=False, description="Systolic pressure, mmHg")
+    dbp: float | None = Field(default=None, ge=0, le=375, allow_inf_nan=False, description="Diastolic pressure, mmHg")
+    pain: float | None = Field(default=None, ge=0, le=10, allow_inf_nan=False, description="Pain score")
     acuity: int | None = Field(default=None, ge=1, le=5, description="Emergency severity index, 1 is most urgent")
     minutes_since_arrival: float | None = Field(
         default=None, ge=0, le=43_200, allow_inf_nan=False, description="Minutes from arrival to the film"
     )
-    arrived_by_ambulance: bool | None = None
+    arrived_by_ambulance: bool | None = Field(default=None, description="Came by ambulance or helicopter")
 
     @field_validator("temperature")
     @classmethod

@@ -31,7 +31,8 @@ from mm_assets.records.images import decode_image
 from mm_assets.records.token_shards import write_shard
 from resources.hub import ENCODERS, local_folder
 
-# Notes per part: small enough to share among workers, and never a function of their number.
+# Rows per row group of phase 3, which is a part of the notes: small enough to share among workers, and never a
+# function of their number.
 PART_ROWS = 512
 
 
@@ -49,10 +50,10 @@ class FilmJob:
 
 @dataclass(frozen=True)
 class NoteJob:
-    """Rows [start, start + PART_ROWS) of the integrated records, or, with `passages`, the passage texts."""
+    """One part of the notes: a row group of the integrated records."""
 
     records: Path
-    start: int
+    part: int
     folder: Path
     encoder: str
     cap: int
@@ -95,7 +96,8 @@ def run_film_job(job: FilmJob) -> list[IndexRow]:
 def run_note_job(job: NoteJob) -> list[IndexRow]:
     """Write the shards of one part of the notes; returns their index."""
     columns = ["study_id", "split", "input_ids"]
-    rows = pq.read_table(job.records, columns=columns).slice(job.start, PART_ROWS).to_pylist()
+    with pq.ParquetFile(job.records) as file:
+        rows = file.read_row_group(job.part, columns=columns).to_pylist()
     notes = (NoteRow(row["study_id"], row["split"], row["input_ids"] or []) for row in rows)
     encoder = text_encoder(job.encoder, job.device)
     return encode_notes(notes, encoder, job.folder, cap=job.cap, dtype=getattr(torch, job.dtype))

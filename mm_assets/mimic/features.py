@@ -107,6 +107,14 @@ def pool_runs(tokens: torch.Tensor, cap: int) -> torch.Tensor:
     return F.adaptive_avg_pool1d(tokens.T.unsqueeze(0), cap)[0].T
 
 
+def pool_notes(tokens: torch.Tensor, mask: torch.Tensor, cap: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch of notes [B, T, D], mask [B, T] -> [B, T', D], bool [B, T'], each note as `pool_runs` leaves it."""
+    notes = [pool_runs(values[known], cap) for values, known in zip(tokens, mask.bool(), strict=True)]
+    lengths = torch.tensor([len(note) for note in notes], device=tokens.device)
+    padded = torch.nn.utils.rnn.pad_sequence(notes, batch_first=True)
+    return padded, torch.arange(padded.shape[1], device=tokens.device) < lengths.unsqueeze(1)
+
+
 def choose_cpu_dtype(run: Callable[[], object], rounds: int = 3, least_gain: float = 1.25) -> DtypeTrial:
     """bfloat16 on the CPU only where ``run`` shows it faster, by CPU time, interleaved, best of ``rounds``.
 
@@ -136,7 +144,6 @@ def encode_films(
     grid: int,
     batch: int = 16,
     dtype: torch.dtype = torch.float32,
-    total: int | None = None,
 ) -> list[IndexRow]:
     """Write ``features-*.safetensors`` (``tokens`` float16 [n, T, D]) into ``folder``; rows of the index.
 
@@ -152,7 +159,7 @@ def encode_films(
             for row, values in zip(part, _as_float16(encoded, encoder.name), strict=True):
                 yield row, values, None
 
-    return _write_shards(_progress(tokens(), "encode films", total), folder)
+    return _write_shards(_progress(tokens(), "encode films"), folder)
 
 
 def encode_notes(
@@ -163,7 +170,6 @@ def encode_notes(
     cap: int,
     batch: int = 32,
     dtype: torch.dtype = torch.float32,
-    total: int | None = None,
 ) -> list[IndexRow]:
     """Write ``features-*.safetensors`` (``tokens`` float16 [n, T, D], ``mask`` uint8 [n, T]); rows of the
     index.
@@ -184,7 +190,7 @@ def encode_notes(
                     np.zeros(1, np.uint8) if empty else np.ones(len(kept), np.uint8),
                 )
 
-    return _write_shards(_progress(tokens(), "encode notes", total), folder)
+    return _write_shards(_progress(tokens(), "encode notes"), folder)
 
 
 def encode_passages(
@@ -247,10 +253,10 @@ def _parts(rows: Iterable[_Row], size: int) -> Iterator[list[_Row]]:
         yield part
 
 
-def _progress(rows: Iterable[_Row], desc: str, total: int | None) -> Iterable[_Row]:
+def _progress(rows: Iterable[_Row], desc: str) -> Iterable[_Row]:
     from tqdm import tqdm
 
-    return tqdm(rows, desc=desc, total=total, unit="record", disable=None)
+    return tqdm(rows, desc=desc, unit="record", disable=None)
 
 
 def _write_shards(

@@ -1,12 +1,15 @@
-"""The two record formats of the seed design.
+"""The two record formats that tools around this data exchange.
 
 Belongs here: telling the formats apart and converting both ways. Does not belong here: making records
 (integration.read_record) and writing files of them (pt_export.py).
 
+The *earlier pipeline* is a public pipeline for the same data sets, whose records other tools still read and write; both
+formats and the names of their fields come from it.
+
 A *standard* record is what `integration.read_record` returns. An *Enhanced RAG* record holds the same under
 other names: `image_tensor`, `attention_mask`, tokens [1, T], `attention_segments`, vital signs as a JSON
 string in `clinical_data`, and `labels` {disease_labels, bbox_coordinates, severity_scores}. Differences
-from the seed's own adapter, all on purpose: values are found by name and never by position; a missing
+from the earlier pipeline's own adapter, all on purpose: values are found by name and never by position; a missing
 measurement is null and not 0; an uncertain label stays -1; no identifier is ever a feature; keys the other
 format has no name for are carried along.
 """
@@ -17,6 +20,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from mm_assets.mimic.attention_regions import GRID
 from mm_assets.mimic.notes import CONTEXT_HEADING, SEX_WORDS, context_of
 from mm_assets.mimic.schema import CLINICAL_FEATURES, LABELS
 from resources.errors import MendableError
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 FormatName = Literal["standard", "enhanced_rag"]
 FORMAT_VERSION = 1
 
-# The seed's rules for attention_segments.
+# The earlier pipeline's rules for attention_segments.
 _VITALS = re.compile(r"temperature|heart rate|respiratory rate|oxygen saturation|blood pressure", re.IGNORECASE)
 _HINT = re.compile(
     "|".join([*(re.escape(label) for label in LABELS if label != "No Finding"), "oedema", "failure"]),
@@ -72,6 +76,11 @@ def detect_format(record: Mapping[str, Any]) -> FormatName:
     )
 
 
+def image_key(record: Mapping[str, Any]) -> str:
+    """Under which name a record of either format holds its image."""
+    return "image_tensor" if "image_tensor" in record else "image"
+
+
 def as_standard(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record in standard format, whichever of the two it is in. Raises FormatError."""
     return dict(record) if detect_format(record) == "standard" else standard_from_enhanced(record)
@@ -106,7 +115,7 @@ def standard_from_enhanced(record: Mapping[str, Any]) -> dict[str, Any]:
     """Enhanced RAG -> standard.
 
     Boxes, severities and attention segments that the standard format cannot express are parked under
-    `_enhanced`. A record written by the seed's own code (no label values, no notes apart) is read too: its
+    `_enhanced`. A record written by the earlier pipeline (no label values, no notes apart) is read too: its
     empty `disease_labels` become blank labels, not negatives. Raises FormatError.
     """
     import torch
@@ -142,9 +151,7 @@ def standard_from_enhanced(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def attention_segments(pseudo_note: str, knowledge: Sequence[str]) -> dict[str, list[str]]:
-    """The seed's three segments: sentences with vital signs, retrieved texts, and sentences that name a
-    finding.
-    """
+    """Three segments: sentences with vital signs, retrieved texts, and sentences that name a finding."""
     note, context = _SENTENCE.split(pseudo_note), [s for text in knowledge for s in _SENTENCE.split(text)]
     return {
         "clinical_data": [sentence for sentence in note if _VITALS.search(sentence)],
@@ -207,11 +214,9 @@ def _checked_labels(labels: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _regions(mask: "torch.Tensor") -> dict[str, "torch.Tensor"]:
-    """Our 16 x 16 map, or the seed's full-size mask as it is."""
+    """Our 16 x 16 map, or the earlier pipeline's full-size mask as it is."""
     import torch
 
-    from mm_assets.mimic.integration import ATTENTION_GRID
-
-    if mask.shape == (ATTENTION_GRID, ATTENTION_GRID):
+    if mask.shape == (GRID, GRID):
         return {"edge_energy": (mask * 255).round().to(torch.uint8)}
     return {"mask": mask}

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import torch  # noqa: TID253
 from torch import nn  # noqa: TID253
+from torch.nn.modules.batchnorm import _BatchNorm  # noqa: TID253
 
 from mm_assets.learning.encoders import TextEncoder, VisionEncoder
-from mm_assets.mimic.features import pool_grid
+from mm_assets.mimic.features import pool_grid, pool_notes
 from mm_assets.mimic.model import Batch, EnhancedMDFNet, MDFNetConfig
 
 Stage = Literal[1, 2]
@@ -33,37 +34,51 @@ class FullMDFNet(nn.Module):
     """``forward(batch) -> logits [B, 14]`` from pixels and ids instead of stored tokens.
 
     The batch holds ``images`` (normalised [B, 3, S, S]), ``input_ids`` and ``attention_mask`` [B, T],
-    ``passage_tokens`` and ``passage_mask`` and everything else as MultimodalData.batch makes it.
+    ``passage_tokens`` and ``passage_mask`` and everything else as MultimodalData.batch makes it. Film tokens
+    are pooled to the fusion's grid, and notes to ``text_cap`` tokens (None: all of them), as stored ones are.
     """
 
-    def __init__(self, vision: VisionEncoder, text: TextEncoder, fusion: EnhancedMDFNet) -> None:
+    def __init__(
+        self, vision: VisionEncoder, text: TextEncoder, fusion: EnhancedMDFNet, text_cap: int | None = None
+    ) -> None:
         super().__init__()
         self.vision = vision
         self.text = text
         self.fusion = fusion
         self.grid = int(fusion.config.image_tokens**0.5)
+        self.text_cap = text_cap
         self.encoders_frozen = False
 
     def forward(self, batch: Batch) -> torch.Tensor:
         # no_grad, not only requires_grad=False: the encoders' activations would be kept otherwise.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoders_frozen):
             image_tokens = pool_grid(self.vision(batch["images"]), self.grid)
-            text_tokens = self.text(batch["input_ids"], batch["attention_mask"])
+            text_tokens, text_mask = self.text(batch["input_ids"], batch["attention_mask"]), batch["attention_mask"]
+            if self.text_cap is not None:
+                text_tokens, text_mask = pool_notes(text_tokens, text_mask, self.text_cap)
         return self.fusion(
             {
                 **batch,
                 "image_tokens": image_tokens,
                 "text_tokens": text_tokens,
-                "text_mask": batch["attention_mask"].bool(),
+                "text_mask": text_mask.bool(),
             }
         )
 
     def train(self, mode: bool = True) -> "FullMDFNet":
-        """Frozen encoders stay in eval mode: their dropout and batch statistics belong to pretraining."""
+        """Frozen encoders stay in eval mode: their dropout and batch statistics belong to pretraining.
+
+        With the encoders freed, all batch normalisation keeps the statistics it came with: the batches that
+        fit into memory then are too small to count new ones, and accumulation does not make them larger.
+        """
         super().train(mode)
         if self.encoders_frozen:
             self.vision.eval()
             self.text.eval()
+        else:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
         return self
 
 

@@ -1,8 +1,8 @@
 """Phase 3: one row per study that points at its film and holds everything else a model or a reader needs.
 
-Belongs here: joining the phases, validating the result, and reading one record under the seed design's
-field names. Does not belong here: the quality report (quality.py), other record formats (formats.py),
-batching (datasets.py).
+Belongs here: joining the phases, validating the result, and reading one record in the standard
+format. Does not belong here: the quality report (quality.py), the formats themselves (formats.py), batching
+(datasets.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.mimic.attention_regions import GRID
 from mm_assets.mimic.labels import LabelPolicy, raw_labels, targets_and_mask
 from mm_assets.mimic.notes import context_of
 from mm_assets.mimic.schema import CLINICAL_FEATURES, FRONTAL_VIEWS, LABELS, REPAIRABLE_FEATURES, SPLITS
@@ -20,7 +21,6 @@ from resources.errors import MendableError
 if TYPE_CHECKING:
     from mm_assets.learning.transforms import TransformSpec
 
-ATTENTION_GRID = 16
 _FROM_PHASE1: tuple[str, ...] = (
     "subject_id", "study_id", "dicom_id", "stay_id", "split", "view", "study_dt", "width", "height",
     *CLINICAL_FEATURES, *(f"{feature}_repaired" for feature in REPAIRABLE_FEATURES), "max_feature_time",
@@ -96,10 +96,10 @@ def read_record(
     policy: LabelPolicy,
     transform: "TransformSpec",
 ) -> dict[str, Any]:
-    """One record under the seed design's field names, as tensors.
+    """One record in the standard format (formats.py), as tensors.
 
     phase1_row: `image` (JPEG) and `attention_regions`; phase3_row: a row of PHASE3_COLUMNS. Adds to the
-    seed's names what its format lost: `clinical_missing`, the policy's `label_targets` and `label_mask`,
+    format's names what a reader needs beside them: `clinical_missing`, the policy's `label_targets` and `label_mask`,
     `stay_id`, `split`, `synthetic`. Shapes and units: image float32 [3, S, S] as `transform` says
     (learning/transforms.py, S = its size); text_input_ids and text_attention_mask int64 [T], unpadded;
     clinical_features float32 [F] in the order and units of CLINICAL_FEATURES, NaN where clinical_missing
@@ -115,7 +115,7 @@ def read_record(
     targets, mask = targets_and_mask(raw[None], policy)
     clinical = torch.tensor([_number(phase3_row[name]) for name in CLINICAL_FEATURES], dtype=torch.float32)
     input_ids = torch.tensor(phase3_row["input_ids"] or [], dtype=torch.int64)
-    regions = np.frombuffer(phase1_row["attention_regions"], dtype=np.uint8).reshape(ATTENTION_GRID, ATTENTION_GRID)
+    regions = np.frombuffer(phase1_row["attention_regions"], dtype=np.uint8).reshape(GRID, GRID)
     enhanced = phase3_row["enhanced_note"] or ""
     return {
         "format": "standard",

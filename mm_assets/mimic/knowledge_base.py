@@ -55,6 +55,11 @@ def passages_table(passages: tuple[Passage, ...]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
+def passages_of(table: pa.Table) -> tuple[Passage, ...]:
+    """The passages of a published table, in its order."""
+    return tuple(Passage(**{**row, "labels": tuple(row["labels"])}) for row in table.to_pylist())
+
+
 def _check(passages: tuple[Passage, ...]) -> None:
     repeated = [i for i, n in Counter(p.passage_id for p in passages).items() if n > 1]
     if repeated:

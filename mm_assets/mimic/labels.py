@@ -1,6 +1,6 @@
 """The 14 findings: raw CheXpert values to training targets, under a stated policy.
 
-Belongs here: what blank and uncertain mean, label counts, the radiologist file's other name for a label.
+Belongs here: what blank and uncertain mean, label counts.
 Does not belong here: metrics, and loss weights (they are learned from the training split).
 Raw values: 1 positive, 0 negative, -1 uncertain, NaN or null blank (not mentioned in the report).
 """
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from mm_assets.mimic.schema import LABELS, RADIOLOGIST_LABEL_ALIASES
+from mm_assets.mimic.schema import LABELS
 from resources.errors import MendableError
 
 _MEND = "use the published CheXpert or NegBio file"
@@ -94,8 +94,3 @@ def label_counts(raw: np.ndarray) -> pa.Table:
             "prevalence": [int(p) / int(k) if k else None for p, k in zip(positive, known, strict=True)],
         }
     )
-
-
-def with_canonical_names(table: pa.Table) -> pa.Table:
-    """The radiologist-labelled table with our label names (its `Airspace Opacity` is `Lung Opacity`)."""
-    return table.rename_columns([RADIOLOGIST_LABEL_ALIASES.get(name, name) for name in table.schema.names])

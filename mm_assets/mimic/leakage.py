@@ -80,11 +80,6 @@ def redact(text: str) -> Redaction:
         hits |= rule_ids
 
 
-def find_terms(text: str) -> list[tuple[str, str]]:
-    """(rule id, matched words) for every forbidden term in `text`, in order of appearance."""
-    return [(m.rule_id, text[m.start : m.end]) for m in sorted(_matches(text), key=lambda m: (m.start, m.rule_id))]
-
-
 def _matches(text: str) -> list[_Match]:
     if not _ANY.search(text):
         return []

@@ -1,18 +1,11 @@
 """Which emergency stay a chest film belongs to: one row per linked study.
 
-Belongs here: the time of a study, the linking rules, the choice of stay, of image and of study, the split,
-and the reason for every row that cannot take part.
-Does not belong here: counting who is left after which step (``cohort.py``), reading files (``source.py``),
+Belongs here: the order of the steps, which films and stays may take part, and the reason for every row that may not.
+Does not belong here: the time of a film (``study_time.py``), the rules and every choice (``link_choice.py``), a split
+of our own (``own_split.py``), counting who is left after which step (``cohort.py``), reading files (``source.py``),
 and everything that looks at an image or at a clinical value.
 
-MIMIC-CXR and MIMIC-IV-ED share no key but the patient and the (consistently shifted) calendar. The rules:
-
-- ``within_stay`` (default): intime - pre <= study <= outtime + post.
-- ``abs24h``: |study - intime| <= 24 h, the rule of earlier work. It links films taken after discharge and
-  loses films of patients who board for longer than a day; both rules are always counted side by side.
-
-Among several candidate stays: the one that contains the study, then one already begun, then the nearest
-intime, then the lowest stay_id. No outcome of the program depends on the order of rows in a file.
+No outcome of the program depends on the order of rows in a file.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pyarrow as pa
 
 from mm_assets.mimic import cohort
-from mm_assets.mimic.schema import FRONTAL_VIEWS, KNOWN_VIEWS, LABELS, LINK_COLUMNS, SPLITS
-from mm_assets.records.splits import DEFAULT_FRACTIONS, grouped_stratified_split
+from mm_assets.mimic.link_choice import Rule, StudiesPerStay, choose_links, join_images_to_stays
+from mm_assets.mimic.own_split import own_split
+from mm_assets.mimic.schema import FRONTAL_VIEWS, KNOWN_VIEWS, LINK_COLUMNS, SPLITS
+from mm_assets.mimic.study_time import STUDY_DAY, STUDY_MICROSECONDS
+from mm_assets.records.splits import DEFAULT_FRACTIONS
 
 if TYPE_CHECKING:
     import duckdb
-
-Rule = Literal["within_stay", "abs24h"]
 
 # Code in `rejected.parquet` -> what it means. Films that are merely not wanted (lateral views, patients never
 # seen in the emergency department, films outside every stay) are not faults: the cohort flow counts them.
@@ -83,24 +76,6 @@ REJECTED_SCHEMA = pa.schema(
 
 # What the directories p10 to p19 hold.
 SUBJECT_IDS = (10_000_000, 19_999_999)
-# MIMIC-IV gives everybody above 89 one age, 91.
-MAX_AGE = 91
-
-# SQL over the text columns StudyDate and StudyTime; both may have been floats: 21800506.0, 80556.875.
-STUDY_DAY = """
-    CASE WHEN TRY_CAST(StudyDate AS INTEGER) BETWEEN 10000101 AND 99991231
-         THEN try_strptime(TRY_CAST(StudyDate AS INTEGER)::VARCHAR, '%Y%m%d') END
-"""
-# Read as an exact decimal, HHMMSS.fff means the same with and without its leading zeros: 5.0 is 00:00:05.
-# Nine places keep nanoseconds and drop float artefacts (213014.53100000002).
-_TIME = "TRY_CAST(StudyTime AS DECIMAL(18, 9))"
-_WHOLE = f"floor({_TIME})::BIGINT"
-STUDY_MICROSECONDS = f"""
-    CASE WHEN {_TIME} >= 0 AND {_WHOLE} // 10000 <= 23
-              AND {_WHOLE} // 100 % 100 <= 59 AND {_WHOLE} % 100 <= 59
-         THEN (({_WHOLE} // 10000 * 60 + {_WHOLE} // 100 % 100) * 60 + {_WHOLE} % 100) * 1000000
-              + round(({_TIME} - {_WHOLE})::DOUBLE * 1e6)::BIGINT END
-"""
 
 
 @dataclass(frozen=True)
@@ -110,7 +85,7 @@ class LinkConfig:
     rule: Rule = "within_stay"
     pre_hours: float = 0.0  # within_stay only: a film may precede arrival by this much
     post_hours: float = 0.0  # within_stay only: ... and follow departure by this much
-    studies_per_stay: Literal["first", "last", "all"] = "first"
+    studies_per_stay: StudiesPerStay = "first"
     split_fractions: tuple[float, float, float] = DEFAULT_FRACTIONS  # only without the official split file
     seed: int = 0  # only without the official split file
 
@@ -144,11 +119,12 @@ def link_studies(tables: Mapping[str, pa.Table | Path], config: LinkConfig | Non
         official = tables.get("cxr_split") is not None
         prepare_images(connection, official_split=official)
         prepare_stays(connection)
-        join_images_to_stays(connection, config)
-        _choose_links(connection, config, with_age=tables.get("patients") is not None)
+        join_images_to_stays(connection, pre_hours=config.pre_hours, post_hours=config.post_hours)
+        choose_links(connection, config.rule, config.studies_per_stay, with_age=tables.get("patients") is not None)
         links = connection.sql("SELECT * FROM links ORDER BY subject_id, study_id").to_arrow_table()
         if not official:
-            links = links.set_column(links.schema.get_field_index("split"), "split", _own_split(connection, config))
+            split = own_split(connection, config.split_fractions, config.seed)
+            links = links.set_column(links.schema.get_field_index("split"), "split", split)
         rejected = connection.sql(
             """
             SELECT subject_id, study_id, dicom_id, reason, detail FROM images WHERE reason IS NOT NULL
@@ -279,120 +255,6 @@ def prepare_stays(connection: "duckdb.DuckDBPyConnection") -> None:
         FROM usable SEMI JOIN repeated USING (stay_id) GROUP BY stay_id
         """
     )
-
-
-def join_images_to_stays(connection: "duckdb.DuckDBPyConnection", config: LinkConfig) -> None:
-    """Make ``candidates`` from ``images`` and ``stays``: a row per image and stay that either rule allows.
-
-    For each rule: ``by_RULE`` (it allows the stay), ``RULE_candidates`` (stays it allows for the image) and
-    ``RULE_choice`` (1 = the stay it chooses). The last two mean something only where ``by_RULE`` is true.
-    No text column takes part: text would cost more than the join itself.
-    """
-    best_first = "inside DESC, intime <= study_dt DESC, abs(epoch_us(study_dt) - epoch_us(intime)), stay_id"
-    connection.execute(
-        f"""
-        CREATE TEMP TABLE candidates AS
-        WITH pairs AS (
-            SELECT
-                images.rowid AS image, study_id, study_dt, stay_id, intime, outtime,
-                study_dt BETWEEN intime AND outtime AS inside,
-                study_dt BETWEEN intime - to_microseconds($pre) AND outtime + to_microseconds($post)
-                    AS by_within_stay,
-                abs(epoch_us(study_dt) - epoch_us(intime)) <= $day AS by_abs24h
-            FROM images JOIN stays ON stays.subject_id = images.subject_id
-            WHERE reason IS NULL AND frontal AND (by_within_stay OR by_abs24h)
-        )
-        SELECT *,
-            count(*) OVER (PARTITION BY image, by_within_stay) AS within_stay_candidates,
-            row_number() OVER (PARTITION BY image, by_within_stay ORDER BY {best_first})
-                AS within_stay_choice,
-            count(*) OVER (PARTITION BY image, by_abs24h) AS abs24h_candidates,
-            row_number() OVER (PARTITION BY image, by_abs24h ORDER BY {best_first}) AS abs24h_choice
-        FROM pairs
-        """,
-        {
-            "pre": round(config.pre_hours * 3_600_000_000),
-            "post": round(config.post_hours * 3_600_000_000),
-            "day": 24 * 3_600_000_000,
-        },
-    )
-
-
-def _choose_links(connection: "duckdb.DuckDBPyConnection", config: LinkConfig, *, with_age: bool) -> None:
-    """Make ``linked`` (images), ``linked_studies`` (their best image each) and ``links`` (LINK_COLUMNS)."""
-    rule = config.rule
-    connection.execute(
-        f"""
-        CREATE TEMP TABLE linked AS
-        SELECT
-            images.* EXCLUDE (reason, detail), candidates.stay_id, candidates.intime, candidates.outtime,
-            inside, gender, race, {rule}_candidates AS n_candidates
-        FROM candidates
-        JOIN images ON images.rowid = candidates.image
-        JOIN stays ON stays.stay_id = candidates.stay_id
-        WHERE by_{rule} AND {rule}_choice = 1
-        """
-    )
-    # The frontal view with the truer heart size first, then the finer film; the id makes ties reproducible.
-    connection.execute(
-        f"""
-        CREATE TEMP TABLE linked_studies AS
-        SELECT * FROM linked
-        QUALIFY row_number() OVER (
-            PARTITION BY subject_id, study_id
-            ORDER BY list_position({list(FRONTAL_VIEWS)}, view), pixels DESC NULLS LAST, dicom_id
-        ) = 1
-        """
-    )
-    one_per_stay = {
-        "first": "QUALIFY row_number() OVER (PARTITION BY stay_id ORDER BY study_dt, study_id) = 1",
-        "last": "QUALIFY row_number() OVER (PARTITION BY stay_id ORDER BY study_dt DESC, study_id DESC) = 1",
-        "all": "",
-    }[config.studies_per_stay]
-    if with_age:
-        # least() passes over nulls and would call an unknown patient 91.
-        years = "anchor_age + year(study_dt) - anchor_year"
-        age = f"CASE WHEN {years} > {MAX_AGE} THEN {MAX_AGE} ELSE {years} END"
-        anchors = """
-            SELECT subject_id, min(anchor_age) AS anchor_age, min(anchor_year) AS anchor_year
-            FROM patients GROUP BY subject_id
-        """
-    else:
-        age = "NULL"
-        anchors = "SELECT NULL::BIGINT AS subject_id WHERE false"
-    connection.execute(
-        f"""
-        CREATE TEMP TABLE links AS
-        SELECT
-            study.subject_id, study_id, dicom_id, stay_id, study_dt, intime, outtime,
-            (epoch_us(study_dt) - epoch_us(intime)) / 60e6 AS delta_to_intime_min,
-            inside AS within_stay, n_candidates, '{rule}' AS rule, view, split,
-            'p' || left(study.subject_id::VARCHAR, 2) AS directory,
-            concat_ws('/', 'files', directory, 'p' || study.subject_id, 's' || study_id, dicom_id || '.jpg')
-                AS image_path,
-            gender, race, {age} AS age
-        FROM linked_studies AS study LEFT JOIN ({anchors}) AS anchors ON anchors.subject_id = study.subject_id
-        {one_per_stay}
-        """
-    )
-
-
-def _own_split(connection: "duckdb.DuckDBPyConnection", config: LinkConfig) -> pa.Array:
-    """A split per row of ``links`` in the order of subject_id, study_id; the stratum is the rarest label."""
-    positive = ", ".join(f'coalesce("{label}" = 1, false) AS "{label}"' for label in LABELS)
-    table = connection.sql(
-        f"""
-        SELECT links.subject_id, {positive}
-        FROM links JOIN (SELECT DISTINCT * FROM cxr_chexpert) AS labels USING (subject_id, study_id)
-        ORDER BY links.subject_id, study_id
-        """
-    ).to_arrow_table()
-    positives = np.column_stack([table[label].to_numpy() for label in LABELS])
-    rarest_first = np.argsort(positives.sum(axis=0), kind="stable")
-    ranked = positives[:, rarest_first]
-    strata = np.where(ranked.any(axis=1), ranked.argmax(axis=1), len(LABELS))
-    split = grouped_stratified_split(table["subject_id"].to_numpy(), strata, config.split_fractions, seed=config.seed)
-    return pa.array(split, pa.string())
 
 
 def _register(connection: "duckdb.DuckDBPyConnection", name: str, table: pa.Table | Path) -> None:

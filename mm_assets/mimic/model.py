@@ -23,7 +23,7 @@ import torch  # noqa: TID253
 from torch import nn  # noqa: TID253
 
 from mm_assets.learning.attention import CrossAttention, drop_modalities, masked_max_pool, masked_mean_pool
-from mm_assets.mimic.schema import CLINICAL_FEATURES, LABELS, SINGLE_MODALITIES, VARIANTS
+from mm_assets.mimic.schema import CLINICAL_FEATURES, LABELS, SINGLE_MODALITIES, STAGE1_VARIANTS
 from resources.errors import MendableError
 
 Batch = dict[str, torch.Tensor]
@@ -45,15 +45,14 @@ class MDFNetConfig:
     labels: tuple[str, ...] = LABELS
     dim: int = 64
     heads: int = 4
-    blocks: int = 1
     head_widths: tuple[int, int] = (512, 256)
     head_dropout: tuple[float, float] = (0.3, 0.2)
     token_dropout: float = 0.2  # on projected tokens
     modality_dropout: float = 0.15  # chance that a training record loses a modality
 
     def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
-            raise UnknownVariant(f"there is no variant '{self.variant}': choose one of {', '.join(VARIANTS)}")
+        if self.variant not in STAGE1_VARIANTS:
+            raise UnknownVariant(f"there is no variant '{self.variant}': choose one of {', '.join(STAGE1_VARIANTS)}")
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -154,8 +153,8 @@ class MeanMaxPool(nn.Module):
         return self.norm(masked_mean_pool(tokens, mask) + self.share * masked_max_pool(tokens, mask))
 
 
-class FusionBlock(nn.Module):
-    """One round of cross-modal attention: film x text, text x film, measurements x both."""
+class CrossModalAttention(nn.Module):
+    """Every modality asks the others: film x text, text x film, measurements x both."""
 
     def __init__(self, config: MDFNetConfig) -> None:
         super().__init__()
@@ -207,7 +206,7 @@ class EnhancedMDFNet(nn.Module):
         self.pool = nn.ModuleDict({name: MeanMaxPool(config.dim) for name in config.modalities})
         width = config.dim * len(config.modalities)
         if config.variant == "fused":
-            self.blocks = nn.ModuleList([FusionBlock(config) for _ in range(config.blocks)])
+            self.cross_modal = CrossModalAttention(config)
             width += config.dim
         elif config.variant == "pooled3":
             self.pooled_attention = CrossAttention(config.dim, config.heads)
@@ -222,10 +221,9 @@ class EnhancedMDFNet(nn.Module):
         pooled = {name: self.pool[name](tokens[name], masks[name]) for name in self.config.modalities}
         parts = list(pooled.values())
         if self.config.variant == "fused":
-            for block in self.blocks:
-                tokens = block(tokens, masks)
-            attended = torch.stack([masked_mean_pool(tokens[name], masks[name]) for name in tokens])
-            parts.append(attended.mean(0))
+            attended = self.cross_modal(tokens, masks)
+            means = torch.stack([masked_mean_pool(attended[name], masks[name]) for name in attended])
+            parts.append(means.mean(0))
         elif self.config.variant == "pooled3":
             three = torch.stack(parts, dim=1)
             everything = torch.ones(three.shape[:2], dtype=torch.bool, device=three.device)

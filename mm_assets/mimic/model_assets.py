@@ -5,9 +5,10 @@ Belongs here: read, call a pure function, write, report metadata. Does not belon
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
+from pydantic import Field
 
 from mm_assets.mimic.assets import OWNERS, directories, one_run, phase1
 from mm_assets.mimic.profiles import Knobs
@@ -40,9 +41,18 @@ class TrainKnobs(Knobs):
 
     seeds: list[int] | None = None
     max_epochs: int | None = None
-    width: int | None = None
-    batch_size: int = 64
-    learning_rate: float = 1e-3
+    width: int | None = None  # of a token in the fusion network
+    batch_size: int = 64  # records a step
+    accumulate: int = 1  # steps per optimiser step
+    learning_rate: float = 1e-3  # the peak, after the warm-up
+    warmup: float = 0.1  # share of all optimiser steps
+    weight_decay: float = 0.05  # of matrices; biases and norms do not decay
+    clip_norm: float = 1.0  # largest norm of the gradient
+    patience: int = 8  # epochs without a better macro AUROC on validate
+    tensorboard: bool = True  # curves, one write an epoch
+    # 2 goes on from the trained fused variant with its encoders freed (stage2.py), reported as fused_stage2.
+    stage: int = Field(default=1, ge=1, le=2)
+    stage2_epochs: int = 3
     blank_labels: Literal["zero", "mask"] = "zero"
     uncertain_labels: Literal["mask", "zero", "one"] = "mask"
 
@@ -125,6 +135,7 @@ def text_features(context: dg.AssetExecutionContext, house: House, config: TextF
         write_passages,
     )
     from mm_assets.mimic.features import index_table
+    from mm_assets.mimic.published import require_made_from
     from resources.compute import map_items, resolve_device
 
     settings, store = house.settings(), house.artifacts()
@@ -132,14 +143,15 @@ def text_features(context: dg.AssetExecutionContext, house: House, config: TextF
     device = resolve_device(settings.device)
     records, notes = store.current("mimic", "phase3"), store.current("mimic", "phase2")
     base = store.current("mimic", "knowledge_base")
+    require_made_from(store, records, "mimic/phase2")
     name = store.read_json(notes, "text.json")["encoder"]
     source = store.local_file(records, "records.parquet")
     dtype = chosen_dtype(context, knobs.cpu_dtype, device, partial(note_dtype, name))
     with store.draft("mimic", "text_features") as draft:
-        starts = range(0, records.file("records.parquet").rows or 0, PART_ROWS)
+        parts = -(-(records.file("records.parquet").rows or 0) // PART_ROWS)
         jobs = [
-            NoteJob(source, start, draft.folder / f"part-{number:05d}", name, knobs.max_tokens, device, dtype)
-            for number, start in enumerate(starts)
+            NoteJob(source, part, draft.folder / f"part-{part:05d}", name, knobs.max_tokens, device, dtype)
+            for part in range(parts)
         ]
         in_turn = device != "cpu" or len(jobs) == 1
         encoded = map_items(
@@ -161,7 +173,7 @@ def text_features(context: dg.AssetExecutionContext, house: House, config: TextF
 
 
 @dg.asset(
-    key=["mimic", "model"], deps=[image_features, text_features, phase3, knowledge_base], group_name="mimic",
+    key=["mimic", "model"], deps=[image_features, text_features, phase3, knowledge_base, phase1], group_name="mimic",
     owners=OWNERS, kinds={"pytorch"}, pool="gpu", code_version="1",
 )  # fmt: skip
 def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -> dg.MaterializeResult:
@@ -170,13 +182,16 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
     from mm_assets.learning.plots import as_markdown, training_curves
     from mm_assets.learning.training import TrainConfig
     from mm_assets.mimic.labels import LabelPolicy
-    from mm_assets.mimic.published import check_stored_budget, training_files
-    from mm_assets.mimic.schema import VARIANTS
+    from mm_assets.mimic.published import check_stored_budget, image_encoder, phase1_partitions, training_files
+    from mm_assets.mimic.schema import STAGE1_VARIANTS
+    from mm_assets.mimic.stage2 import run_stage2_job, stage2_jobs, stage2_record
     from mm_assets.mimic.train_job import (
         TrainJob,
+        clear_runs,
         curve_panels,
         curves_table,
         joined,
+        least_val_score,
         run_train_job,
         training_record,
     )
@@ -190,7 +205,9 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
     )
     check_stored_budget(store)
     train = TrainConfig(
-        epochs=knobs.max_epochs, batch_size=knobs.batch_size, learning_rate=knobs.learning_rate,
+        epochs=knobs.max_epochs, batch_size=knobs.batch_size, accumulate=knobs.accumulate,
+        learning_rate=knobs.learning_rate, weight_decay=knobs.weight_decay, warmup=knobs.warmup,
+        patience=knobs.patience, clip_norm=knobs.clip_norm, tensorboard=knobs.tensorboard,
         precision=precision_for(device), accelerator="gpu" if device.startswith("cuda") else device,
     )  # fmt: skip
     with store.draft("mimic", "model") as draft:
@@ -201,24 +218,39 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
                 versions=upstream, folder=draft.folder / f"{variant}-{seed}",
             )
             for seed in knobs.seeds
-            for variant in VARIANTS
+            for variant in STAGE1_VARIANTS
         ]  # fmt: skip
         # Two processes of one thread beat one of two threads on a busy machine; a GPU takes one job at a time.
         alone = device != "cpu" or settings.workers == 1
-        results = list(
-            map_items(
-                run_train_job, jobs, workers=1 if alone else settings.workers,
-                kind="inline" if alone else "process", desc="train variants",
-            )
-        )  # fmt: skip
+        each = partial(
+            map_items, workers=1 if alone else settings.workers, kind="inline" if alone else "process"
+        )
+        results = list(each(run_train_job, jobs, desc="train variants"))
+        noted: dict[str, Any] = {}
+        if knobs.stage == 2:
+            kept = store.read_json(store.current("mimic", "text_features"), "encoder.json")
+            films = {part: store.local_file(a, "records.parquet") for part, a in phase1_partitions(store).items()}
+            second = stage2_jobs(
+                jobs, knobs.stage2_epochs, films=films, vision=image_encoder(store)["encoder"],
+                text=kept["encoder"], max_tokens=kept["max_tokens"],
+            )  # fmt: skip
+            results += each(run_stage2_job, second, desc="train stage 2")
+            upstream = {**upstream, **upstream_versions(store, ("mimic", "phase1"))}
+            noted["stage2"] = stage2_record(second)
         draft.write_table("predictions.parquet", joined(results))
         draft.write_table("curves.parquet", curves_table(results))
-        draft.write_json("training.json", training_record(jobs, results))
-        artifact = publish(context, draft, upstream=upstream, synthetic=store.current("mimic", "phase3").synthetic)
+        draft.write_json("training.json", {**training_record(jobs, results), **noted})
+        artifact = publish(
+            context, draft, upstream=upstream, synthetic=store.current("mimic", "phase3").synthetic,
+            metrics={"least_val_score": least_val_score(results)},
+        )  # fmt: skip
+    clear_runs(results)
+    look = {"tensorboard": dg.MetadataValue.text(f"tensorboard --logdir {settings.scratch / 'training'}")}
     return materialized(
         store,
         artifact,
         {
+            **(look if knobs.tensorboard else {}),
             "curves": dg.MetadataValue.md(as_markdown(training_curves(curve_panels(results)), "training curves")),
             "parameters": dg.MetadataValue.json({r.variant: r.parameters for r in results}),
             "best epoch": dg.MetadataValue.json({f"{r.variant}-{r.seed}": r.best_epoch for r in results}),
@@ -228,7 +260,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
 
 
 @dg.asset(
-    key=["mimic", "evaluation"], deps=[model, phase3], group_name="mimic", owners=OWNERS, kinds={"json"},
+    key=["mimic", "evaluation"], deps=[model, phase3, image_features, text_features], group_name="mimic", owners=OWNERS, kinds={"json"},
     code_version="1",
 )  # fmt: skip
 def evaluation(context: dg.AssetExecutionContext, house: House, config: EvaluationConfig) -> dg.MaterializeResult:
@@ -263,7 +295,7 @@ def evaluation(context: dg.AssetExecutionContext, house: House, config: Evaluati
 
 
 @dg.asset(
-    key=["mimic", "released_model"], deps=[evaluation, model, knowledge_base, image_features, phase3],
+    key=["mimic", "released_model"], deps=[evaluation, model, knowledge_base, image_features, text_features, phase1, phase2, phase3],
     group_name="mimic", owners=OWNERS, kinds={"pytorch"}, code_version="1",
 )  # fmt: skip
 def released_model(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:

@@ -33,6 +33,7 @@ from mm_assets.mimic.schema import (
 )
 from mm_assets.records.images import QualityMode, ResizeMode, UnreadableImage, stored_image
 from resources.compute import map_items
+from resources.errors import MendableError
 
 _TYPES: dict[str, pa.DataType] = {
     "subject_id": pa.int64(),
@@ -68,6 +69,10 @@ QUARANTINE_SCHEMA: pa.Schema = pa.schema(
 IMAGE_MISSING = "image_missing"
 LABELS_MISSING = "labels_missing"
 LABELS_CONFLICTING = "labels_conflicting"
+
+
+class FilmsOutOfReach(MendableError):
+    """The films' storage failed; says so without the film's path, which holds the patient's id."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ def build_records(
     """Batches of `PHASE1_SCHEMA` in order of study_id, from rows of `schema.LINK_COLUMNS`.
 
     read_image: image_path -> file bytes, called from `config.workers` threads; FileNotFoundError makes the
-    study `image_missing`, any other error (storage out of reach) ends the run.
+    study `image_missing`, any other error ends the run with FilmsOutOfReach.
     reject: called once for every study that yields no record, in order of study_id within each kind.
     desc: title of the progress bar.
     Holds the tabular rows of `STUDIES_AT_A_TIME` studies and one batch of films in memory, however many links
@@ -250,6 +255,12 @@ def _read_film(path: str, read_image: Callable[[str], bytes], config: Phase1Conf
         data = read_image(path)
     except FileNotFoundError:
         return IMAGE_MISSING, f"no file {path}"
+    except Exception as error:
+        said = (str(error).splitlines() or [""])[0].replace(path, "a film").replace(path.rpartition("/")[2], "a film")
+        # `from None`: the error itself, with the path in it, must not reach the log beside this one.
+        raise FilmsOutOfReach(
+            f"a film cannot be read ({type(error).__name__}: {said}): mend the access to the films and run again"
+        ) from None
     try:
         stored = stored_image(data, config.image_size, config.resize_mode, config.quality_mode)
     except UnreadableImage as error:

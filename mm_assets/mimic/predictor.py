@@ -1,8 +1,8 @@
 """Answers of a released model: the bundle's preprocessing, the network and its calibration applied to a case.
 
-Belongs here: loading a released folder, one prediction, its warnings and its provenance.
-Does not belong here: preprocessing (`preprocessing.py`), explanations (`explain.py`), where a release comes
-from.
+Belongs here: loading a released folder, one prediction and its provenance.
+Does not belong here: preprocessing (`preprocessing.py`), warnings (`case_warnings.py`), explanations (`explain.py`),
+where a release comes from.
 
 A released folder holds the bundle (model.safetensors, model.json, card.md), passages.parquet, index.faiss,
 embeddings.safetensors (``tokens`` float16 [P, D]: each passage as the model reads it), examples.json and the
@@ -31,8 +31,6 @@ from mm_assets.learning.bundle import BundleIncomplete, load_bundle
 from mm_assets.learning.calibration import calibrated, interval_for
 from mm_assets.learning.encoders import TextEncoder, VisionEncoder, load_text, load_vision
 from mm_assets.mimic.case import (
-    FIELD_NAMES,
-    MODALITY_NAMES,
     CaseWarning,
     ChestCase,
     EmptyCase,
@@ -44,9 +42,10 @@ from mm_assets.mimic.case import (
     Prediction,
     Provenance,
 )
+from mm_assets.mimic.case_warnings import film_warnings, modality_warnings, text_warnings, value_warnings
 from mm_assets.mimic.explain import leave_one_out, occlusion_maps, scale_of
 from mm_assets.mimic.model import EnhancedMDFNet, MDFNetConfig
-from mm_assets.mimic.out_of_domain import FilmReference, distance
+from mm_assets.mimic.out_of_domain import FilmReference
 from mm_assets.mimic.preprocessing import (
     ClinicalInput,
     Preprocessing,
@@ -65,8 +64,6 @@ from resources.hub import ENCODERS, local_folder
 # Films kept encoded: a reader looks at one film with several labels and modalities left out. Patients' data,
 # so few.
 FILMS_KEPT = 4
-# Standard deviations of the training data beyond which a measurement is called uncommon.
-UNCOMMON_DEVIATIONS = 4.0
 
 
 @dataclass(frozen=True)
@@ -169,8 +166,9 @@ class MimicPredictor:
             passages=self._passages(inputs.text),
             warnings=[
                 *self._film_warnings(asked),
-                *_case_warnings(case, leave_out),
-                *self._value_warnings(inputs),
+                *modality_warnings(case, leave_out),
+                *value_warnings(inputs.clinical, self._training_statistics()),
+                *text_warnings(inputs.text),
             ],
             provenance=self.provenance,
         )
@@ -239,63 +237,15 @@ class MimicPredictor:
     def _film_warnings(self, case: ChestCase) -> list[CaseWarning]:
         if case.image is None:
             return []
-        warnings = []
-        if self.provenance.synthetic and _digest(case.image) not in self._example_films:
-            warnings.append(
-                CaseWarning(code="synthetic_model", message="A real film meets a model trained on synthetic ones.")
-            )
-        pooled = self._film(case.image).tokens.mean(1).numpy()
-        far = float(distance(self._reference, pooled)[0])
-        if far > self._reference.threshold:
-            message = (
-                f"Its distance to the training films is {far:.1f}; {self._reference.quantile:.0%} of "
-                f"held-out films lie below {self._reference.threshold:.1f}."
-                " The probabilities may mean nothing."
-            )
-            warnings.append(CaseWarning(code="out_of_domain", message=message))
-        return warnings
+        foreign = self.provenance.synthetic and _digest(case.image) not in self._example_films
+        return film_warnings(self._film(case.image).tokens.mean(1).numpy(), self._reference, foreign=foreign)
 
-    def _value_warnings(self, inputs: _Inputs) -> list[CaseWarning]:
-        warnings = []
-        values = inputs.clinical.values
-        for name in inputs.clinical.converted:
-            warnings.append(
-                CaseWarning(code="converted_value", message=f"{_spoken(name)} was read as {values[name]:.1f}.")
-            )
-        for name in inputs.clinical.refused:
-            warnings.append(
-                CaseWarning(code="uncommon_value", message=f"{_spoken(name)} is not plausible and was not used.")
-            )
-        if "tabular" in self._model.config.modalities:
-            statistics = self._model.tokens["tabular"]
-            mean, spread = statistics.mean.tolist(), statistics.std.tolist()  # type: ignore[operator]
-            for (name, value), middle, width in zip(values.items(), mean, spread, strict=True):
-                if abs(value - middle) > UNCOMMON_DEVIATIONS * width:  # False for NaN
-                    given = f"{_spoken(name)} {value:g}"
-                    message = f"{given} is far from the training data, whose mean is {middle:.0f}."
-                    warnings.append(CaseWarning(code="uncommon_value", message=message))
-        if inputs.text.n_redactions:
-            message = "Words that may report the result of a film were taken out of the note, as in training."
-            warnings.append(CaseWarning(code="words_removed", message=message))
-        return warnings
-
-
-def _case_warnings(case: ChestCase, leave_out: Collection[Modality]) -> list[CaseWarning]:
-    present = case.modalities()
-    left_out = [name for name in present if name in leave_out]
-    warnings = [
-        CaseWarning(code="missing_modality", message=f"No {name} given; the answer rests on the rest.")
-        for modality, name in MODALITY_NAMES.items()
-        if modality not in present
-    ]
-    if left_out:
-        names = ", ".join(MODALITY_NAMES[name] for name in left_out)
-        warnings.append(CaseWarning(code="left_out", message=f"Read without: {names}."))
-    return warnings
-
-
-def _spoken(feature: str) -> str:
-    return FIELD_NAMES.get(feature, feature).capitalize()
+    def _training_statistics(self) -> tuple[list[float], list[float]] | None:
+        """Mean and standard deviation of every measurement in training; None for a model that reads none."""
+        if "tabular" not in self._model.config.modalities:
+            return None
+        statistics = self._model.tokens["tabular"]
+        return statistics.mean.tolist(), statistics.std.tolist()  # type: ignore[operator]
 
 
 def data_version(upstream: dict[str, str]) -> str:

@@ -22,7 +22,7 @@ from mm_assets.mimic.features import encode_id_lists, pool_grid, pool_runs
 from mm_assets.mimic.leakage import redact
 from mm_assets.mimic.notes import pseudo_note
 from mm_assets.mimic.retrieval import Embedder, query_text, retrieve
-from mm_assets.mimic.schema import REPAIRABLE_FEATURES
+from mm_assets.mimic.schema import MAX_AGE, REPAIRABLE_FEATURES
 from mm_assets.mimic.tokens import tokenize
 from mm_assets.records.images import StoredImage, decode_image, stored_image
 
@@ -71,7 +71,7 @@ class ClinicalInput:
     """The measurements of a case after repair; NaN is missing."""
 
     values: dict[str, float]
-    converted: tuple[str, ...]  # changed by repair: Celsius, or clipped
+    converted: tuple[str, ...]  # changed: Celsius, clipped, or an age that the training data does not tell apart
     refused: tuple[str, ...]  # given, but beyond what the training data keeps
 
 
@@ -122,6 +122,9 @@ def clinical_input(case: ChestCase, features: Sequence[str]) -> ClinicalInput:
                 refused.append(name)
         else:
             values[name] = float(value)
+            if name == "age" and value > MAX_AGE:
+                values[name] = float(MAX_AGE)
+                converted.append(name)
     return ClinicalInput(values, tuple(converted), tuple(refused))
 
 

@@ -1,7 +1,7 @@
-"""Phase 3 as the seed design's files: `{train,val,test}_final.pt`, `metadata.json`, `phase3_metadata.json`.
+"""Phase 3 as the earlier pipeline's files: `{train,val,test}_final.pt`, `metadata.json`, `phase3_metadata.json`.
 
 Belongs here: writing these files without holding the films in memory. Does not belong here: making records
-(integration.read_record) and their two formats (formats.py).
+(integration.read_record) and their two formats (formats.py, which also says what the earlier pipeline is).
 """
 
 import json
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tqdm import tqdm
 
-from mm_assets.mimic.formats import FormatError
+from mm_assets.mimic.formats import FormatError, image_key
 from mm_assets.mimic.schema import SPLITS
 
 if TYPE_CHECKING:
     import torch
 
-# Our split names -> the seed's file names.
+# Our split names -> the earlier pipeline's file names.
 SPLIT_FILES: dict[str, str] = {"train": "train", "validate": "val", "test": "test"}
 # Image bytes never pass through memory; what grows with a file is its other fields, about 10 kB a record.
 RECORDS_PER_FILE = 20_000
@@ -33,14 +33,15 @@ def export_phase3_pt(
     """Write `{train,val,test}_final.pt`, `metadata.json` and `phase3_metadata.json` below `to`; returns the
     files.
 
-    records_by_split: 'train', 'validate', 'test' -> standard records, read once and in order. Each file is
+    records_by_split: 'train', 'validate', 'test' -> records of one format (`integration.read_record` makes standard
+    ones, `formats.enhanced_from_standard` Enhanced RAG ones of them), read once and in order. Each file is
     a list of records, loadable with `torch.load(file, weights_only=True, mmap=True)`. A split with more
     than `records_per_file` records becomes `train_final_00000.pt`, `train_final_00001.pt`, ... instead.
 
     Images are collected in a file beside the target and mapped, so that memory does not grow with their
     number; the disk must hold one file's images twice. An image whose three channels are equal is stored
     once and read back as an expanded view of shape [3, S, S]: clone it before writing into it.
-    metadata.json has the seed's keys. stratified: whether the splits were drawn by label (the official ones
+    metadata.json has the earlier pipeline's keys. stratified: whether the splits were drawn by label (the official ones
     were not). small_sample_size: records per split of phase 1's small sample, None where there is none.
     """
     to.mkdir(parents=True, exist_ok=True)
@@ -88,20 +89,22 @@ def _write_file(records: Iterator[Mapping[str, Any]], path: Path, write_empty: b
         raw = Path(folder) / "images"
         with raw.open("wb") as images:
             for record in records:
-                shape = _append_image(record["image"], images)
-                if kept and shape != kept[0]["image"]:
+                key = image_key(record)
+                shape = _append_image(record[key], images)
+                if kept and shape != kept[0].get(key):
                     raise FormatError(
-                        f"study {record.get('study_id')} has an image unlike the others: export one size and transform"
+                        f"study {record.get('study_id')} has an image unlike the others: "
+                        "export one format, size and transform"
                     )
-                kept.append(dict(record) | {"image": shape})
+                kept.append(dict(record) | {key: shape})
         if not kept and not write_empty:
             return 0
         if kept:
-            channels, side, full = kept[0]["image"][0], kept[0]["image"][1], kept[0]["image"][2]
+            channels, side, full = kept[0][key]
             size = len(kept) * channels * side * side
             mapped = torch.from_file(str(raw), shared=False, size=size, dtype=torch.float32)
             for record, image in zip(kept, mapped.view(len(kept), channels, side, side), strict=True):
-                record["image"] = image.expand(full, side, side)
+                record[key] = image.expand(full, side, side)
         part = path.with_name(f"{path.name}.part")
         torch.save(kept, part)
         part.replace(path)

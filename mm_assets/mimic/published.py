@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mm_assets.mimic.schema import LABELS, PHASE1_COLUMNS, SPLITS
-from mm_assets.mimic.source import MimicSource
+from mm_assets.mimic.schema import DIRECTORIES, LABELS, PHASE1_COLUMNS, SPLITS
+from mm_assets.mimic.source import MimicLayout, MimicSource, stamps
 from resources.artifact_record import Artifact, ArtifactMissing
 from resources.artifacts import ArtifactStore
 from resources.errors import MendableError
@@ -54,9 +54,17 @@ def current_source(store: ArtifactStore) -> tuple[Artifact, MimicSource]:
     """The source every later asset reads: the roots noted when it was materialised, not today's settings."""
     artifact = store.current("mimic", "source")
     noted = store.read_json(artifact, "source.json")
-    if artifact.synthetic:
+    if "tree" in noted:
         return artifact, synthetic_source(store, artifact)
-    return artifact, MimicSource(cxr=noted["cxr"], ed=noted["ed"], iv=noted["iv"], preset=noted["preset"])
+    return artifact, MimicSource(**noted)
+
+
+def require_unchanged(artifact: Artifact, layout: MimicLayout) -> None:
+    """Raise StaleInputs when a real table is not the file that was there when the source was materialised."""
+    changed = [name for name, stamp in stamps(layout).items() if artifact.metrics.get(name, stamp) != stamp]
+    if changed:
+        names = ", ".join(name.removeprefix("stamp of ") for name in changed)
+        raise StaleInputs(f"{names} changed since mimic/source was materialised: run `mm materialize mimic/source`")
 
 
 def tree_of_same_settings(store: ArtifactStore, noted: dict[str, Any]) -> Artifact | None:
@@ -100,16 +108,52 @@ def film_reader(source: MimicSource, settings: Settings) -> Callable[[str], byte
 
 
 def phase1_partitions(store: ArtifactStore) -> dict[str, Artifact]:
-    """Every current phase 1 partition; ArtifactMissing with the command that mends it when there is none."""
-    found = store.partitions("mimic", "phase1")
-    if not found:
-        store.version("mimic", "phase1")
+    """All ten current partitions of phase 1.
+
+    Raises ArtifactMissing for the first that was never made, and StaleInputs unless all were made from the current
+    links, with the same film settings: otherwise patients, or synthetic and real data, could be mixed.
+    """
+    found = {directory: store.current("mimic", "phase1", directory) for directory in DIRECTORIES}
+    links = store.version("mimic", "links")
+    old = [part for part, artifact in found.items() if artifact.upstream["mimic/links"] != links]
+    if old:
+        raise StaleInputs(
+            f"mimic/phase1 of {', '.join(old)} was made from other links than the current ones: "
+            "run `mm materialize mimic/phase1`"
+        )
+    if len({artifact.file("films.json").sha256 for artifact in found.values()}) > 1:
+        raise StaleInputs("films of phase 1 were stored with different settings: run `mm materialize mimic/phase1`")
     return found
 
 
+def require_made_from(store: ArtifactStore, artifact: Artifact, *names: str) -> None:
+    """Raise StaleInputs unless the artifact was made from the current version of each "wing/asset"."""
+    own = "/".join(artifact.key)
+    for name in names:
+        wing, asset = name.split("/")
+        if artifact.upstream[name] != store.version(wing, asset):
+            raise StaleInputs(f"{own} was made from another {name} than is current: run `mm materialize {own}`")
+
+
 def phase1_is_synthetic(store: ArtifactStore) -> bool:
-    """Whether any current partition was made from synthetic data."""
-    return any(artifact.synthetic for artifact in phase1_partitions(store).values())
+    """Whether the records were made from synthetic data; all partitions come from the same links, so one tells."""
+    return phase1_partitions(store)[DIRECTORIES[0]].synthetic
+
+
+def phase1_settings(store: ArtifactStore) -> dict[str, Any]:
+    """How films are stored (`films.json`), the same for every partition."""
+    return store.read_json(phase1_partitions(store)[DIRECTORIES[0]], "films.json")
+
+
+def image_encoder(store: ArtifactStore) -> dict[str, Any]:
+    """`encoder.json` of the image features, the same for every partition. Raises StaleInputs."""
+    require_features_of_current_films(store)
+    features = store.partitions("mimic", "image_features")
+    if len({features[directory].file("encoder.json").sha256 for directory in DIRECTORIES}) > 1:
+        raise StaleInputs(
+            "image features of different encoders or settings: run `mm materialize mimic/image_features`"
+        )
+    return store.read_json(features[DIRECTORIES[0]], "encoder.json")
 
 
 def phase1_columns(store: ArtifactStore, columns: list[str]) -> pa.Table:
@@ -171,7 +215,7 @@ def check_stored_budget(store: ArtifactStore) -> int:
     from mm_assets.mimic.features import check_budget
     from resources.hub import ENCODERS
 
-    image = store.read_json(next(iter(store.partitions("mimic", "image_features").values())), "encoder.json")
+    image = image_encoder(store)
     text = store.read_json(store.current("mimic", "text_features"), "encoder.json")
     return check_budget(
         image["grid"], ENCODERS[image["encoder"]].token_dim, text["max_tokens"], ENCODERS[text["encoder"]].token_dim
@@ -182,13 +226,14 @@ def training_files(store: ArtifactStore) -> "TrainingFiles":
     """Local files of everything the models are trained on. Raises StaleInputs."""
     from mm_assets.mimic.train_job import TrainingFiles
 
-    require_features_of_current_films(store)
+    image_encoder(store)  # all partitions present, current and alike
     image = {
         f"{directory}/{file.path}": store.local_file(artifact, file.path)
         for directory, artifact in store.partitions("mimic", "image_features").items()
         for file in artifact.files
     }
     text = store.current("mimic", "text_features")
+    require_made_from(store, text, "mimic/phase3")
     return TrainingFiles(
         records=store.local_file(store.current("mimic", "phase3"), "records.parquet"),
         image=image,
@@ -215,6 +260,7 @@ def predictions_by_split(store: ArtifactStore) -> EvaluationInputs:
     from mm_assets.mimic.predictions import SplitPredictions
 
     trained = store.current("mimic", "model")
+    require_made_from(store, trained, "mimic/phase3")
     policy = LabelPolicy(**store.read_json(trained, "training.json")["policy"])
     predicted = store.read_table(trained, "predictions.parquet").to_pandas()
     columns = ["study_id", "subject_id", "split", "view", "gender", "age", "phase3_integrated", *LABELS]
@@ -258,7 +304,6 @@ def card_facts(store: ArtifactStore) -> "CardFacts":
     records = store.current("mimic", "phase3")
     noted = store.read_json(trained, "training.json")
     splits = store.read_table(records, "records.parquet", ["split"])["split"].to_pylist()
-    image = next(iter(store.partitions("mimic", "image_features").values()))
     text = store.current("mimic", "text_features")
     policy = noted["policy"]
     return CardFacts(
@@ -266,7 +311,7 @@ def card_facts(store: ArtifactStore) -> "CardFacts":
         upstream={"mimic/model": trained.version, **trained.upstream},
         studies={split: splits.count(split) for split in SPLITS},
         encoders={
-            "image": encoder_name(store.read_json(image, "encoder.json")),
+            "image": encoder_name(image_encoder(store)),
             "text": encoder_name(store.read_json(text, "encoder.json")),
         },
         n_parameters=noted["parameters"]["fused"],

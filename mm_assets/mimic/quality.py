@@ -30,11 +30,16 @@ def quality_report(table: pa.Table) -> dict[str, Any]:
 def split_counts(table: pa.Table) -> dict[str, int]:
     """Valid records per split (`valid_train`, ...) and `patients_in_two_splits`."""
     valid = table.filter(table["phase3_integrated"])
-    per_patient = table.group_by("subject_id").aggregate([("split", "count_distinct")])
     return {
         **{f"valid_{split}": valid.filter(pc.equal(valid["split"], split)).num_rows for split in SPLITS},
-        "patients_in_two_splits": pc.sum(pc.greater(per_patient["split_count_distinct"], 1)).as_py() or 0,
+        "patients_in_two_splits": patients_in_two_splits(table),
     }
+
+
+def patients_in_two_splits(table: pa.Table) -> int:
+    """Patients whose rows (subject_id, split) lie in more than one split."""
+    per_patient = table.group_by("subject_id").aggregate([("split", "count_distinct")])
+    return pc.sum(pc.greater(per_patient["split_count_distinct"], 1)).as_py() or 0
 
 
 def _section(rows: pa.Table) -> dict[str, Any]:

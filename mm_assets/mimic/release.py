@@ -17,17 +17,23 @@ import pyarrow.compute as pc
 from mm_assets.learning.bundle import save_bundle
 from mm_assets.mimic.out_of_domain import fit_reference
 from mm_assets.mimic.preprocessing import Preprocessing, RetrievalInput, TextInput, VisionInput
-from mm_assets.mimic.published import training_files
+from mm_assets.mimic.published import image_encoder, phase1_settings, require_made_from, training_files
+from mm_assets.mimic.release_rule import release_refusal
 from mm_assets.mimic.schema import CLINICAL_FEATURES, LABELS, VITALS
 from mm_assets.mimic.train_job import CONFIG, WEIGHTS, feature_files
 from mm_assets.records.token_shards import sharded_rows
 from resources.artifacts import ArtifactStore
+from resources.errors import MendableError
 
 RELEASED_VARIANT = "fused"
 # Query embeddings come from the sentence encoder whichever encoder reads the notes (text_assets.knowledge_base).
 EMBEDDER = "minilm"
 # Cases offered on the page, by the label they show.
 EXAMPLE_LABELS = ("No Finding", "Pneumothorax", "Edema", "Pneumonia", "Fracture", "Support Devices")
+
+
+class NotReleasable(MendableError):
+    """The evaluation does not allow a release."""
 
 
 def write_release(store: ArtifactStore, folder: Path, upstream: Mapping[str, str]) -> str:
@@ -37,6 +43,10 @@ def write_release(store: ArtifactStore, folder: Path, upstream: Mapping[str, str
     judged, trained = store.current("mimic", "evaluation"), store.current("mimic", "model")
     base = store.current("mimic", "knowledge_base")
     text = store.current("mimic", "text_features")
+    require_made_from(store, judged, "mimic/model", "mimic/phase3")
+    require_made_from(store, trained, "mimic/text_features", "mimic/image_features", "mimic/knowledge_base")
+    if refusal := release_refusal(judged.metrics):
+        raise NotReleasable(f"the model is not released: {refusal}; look at mimic/evaluation, then train again")
     result = store.read_json(judged, "evaluation.json")
     chosen = f"{RELEASED_VARIANT}-{result['released_seed']}"
     card = store.local_file(judged, "card.md").read_text(encoding="utf-8")
@@ -67,11 +77,10 @@ def write_release(store: ArtifactStore, folder: Path, upstream: Mapping[str, str
 
 def preprocessing(store: ArtifactStore) -> Preprocessing:
     """How a case becomes the tensors the model was trained on, read from what phase 1, 2 and the features noted."""
-    image = next(iter(store.partitions("mimic", "image_features").values()))
-    vision = store.read_json(image, "encoder.json")
+    vision = image_encoder(store)
     notes = store.read_json(store.current("mimic", "phase2"), "text.json")
     kept = store.read_json(store.current("mimic", "text_features"), "encoder.json")
-    films = store.read_json(next(iter(store.partitions("mimic", "phase1").values())), "films.json")
+    films = phase1_settings(store)
     return Preprocessing(
         vision=VisionInput(
             encoder=vision["encoder"],

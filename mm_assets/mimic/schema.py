@@ -24,8 +24,9 @@ LABELS: tuple[str, ...] = (
     "Support Devices",
 )
 NO_FINDING = "No Finding"
-# The radiologist-labelled test file calls Lung Opacity by another name.
-RADIOLOGIST_LABEL_ALIASES = {"Airspace Opacity": "Lung Opacity"}
+
+# MIMIC-IV gives everybody above 89 one age, 91; so no age in years is higher, in training or in a case sent later.
+MAX_AGE = 91
 
 SPLITS: tuple[str, ...] = ("train", "validate", "test")
 DIRECTORIES: tuple[str, ...] = tuple(f"p{n}" for n in range(10, 20))
@@ -178,5 +179,9 @@ NOTE_COLUMNS: tuple[str, ...] = (
 )  # fmt: skip
 PASSAGE_COLUMNS: tuple[str, ...] = ("passage_id", "topic", "labels", "text", "citation", "licence")
 
-VARIANTS: tuple[str, ...] = ("image", "text", "tabular", "concat", "fused", "pooled3")
+# Trained on stored features; each is a network of its own.
+STAGE1_VARIANTS: tuple[str, ...] = ("image", "text", "tabular", "concat", "fused", "pooled3")
+# `fused` trained on with its encoders freed; only there when the model asset was asked for it.
+STAGE2_VARIANT = "fused_stage2"
+VARIANTS: tuple[str, ...] = (*STAGE1_VARIANTS, STAGE2_VARIANT)
 SINGLE_MODALITIES: tuple[str, ...] = ("image", "text", "tabular")

@@ -15,7 +15,7 @@ Accepted roots (each file as ``.csv.gz`` or ``.csv``):
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -100,6 +100,9 @@ PUBLISHED_COUNTS: dict[Preset, dict[str, int]] = {
     "ed-demo": {"edstays": 222, "triage": 222, "vitalsign": 1_038, "medrecon": 2_764},
 }
 
+# First words of the README of a generated tree.
+SYNTHETIC_README = b"SYNTHETIC DATA"
+
 _FOLDERS: dict[DataSet, tuple[str, ...]] = {"cxr": ("",), "ed": ("", "ed"), "iv": ("", "hosp")}
 _DATA_SET_NAMES: dict[DataSet, str] = {
     "cxr": "MIMIC-CXR-JPG 2.1.0",
@@ -151,6 +154,7 @@ def locate(source: MimicSource, open_store: OpenStore) -> MimicLayout:
     """
     roots: dict[DataSet, str | None] = {"cxr": source.cxr, "ed": source.ed, "iv": source.iv}
     stores = {data_set: open_store(root) for data_set, root in roots.items() if root}
+    source = replace(source, synthetic=source.synthetic or says_synthetic(stores["cxr"]))
     tables: dict[str, LocatedTable] = {}
     absent: dict[str, str] = {}
     for name, table in TABLES.items():
@@ -171,13 +175,18 @@ def locate(source: MimicSource, open_store: OpenStore) -> MimicLayout:
 
 
 def manifest_table(layout: MimicLayout) -> pa.Table:
-    """One row per table file: name, root, path, size (bytes) and a stamp that changes when the file does."""
+    """One row per table file: name, root, path, size (bytes). Times are no content: see `stamps`."""
     return pa.Table.from_pylist(
         [
-            {"table": name, "root": table.root, "path": table.path, "size": table.size, "stamp": table.stamp}
+            {"table": name, "root": table.root, "path": table.path, "size": table.size}
             for name, table in layout.tables.items()
         ]
     )
+
+
+def stamps(layout: MimicLayout) -> dict[str, str]:
+    """`{"stamp of NAME": text}` per table, which changes when its file does."""
+    return {f"stamp of {name}": table.stamp for name, table in layout.tables.items()}
 
 
 def load_tables(layout: MimicLayout, open_store: OpenStore, scratch: Path) -> Iterator[tuple[str, pa.Table]]:
@@ -205,6 +214,11 @@ def local_table(layout: MimicLayout, name: str, open_store: OpenStore, scratch: 
     stamp = hashlib.sha256(f"{table.root}|{table.path}|{table.size}|{table.stamp}".encode()).hexdigest()[:16]
     copy = scratch / "mimic-tables" / stamp / Path(table.path).name
     return copy if copy.is_file() else store.fetch(table.path, copy)
+
+
+def says_synthetic(cxr: "ObjectStore") -> bool:
+    """Whether the README of the film tree says that it was generated, as `mm synth` writes it."""
+    return cxr.head("README") is not None and cxr.get("README").startswith(SYNTHETIC_README)
 
 
 def _find(store: "ObjectStore", table: TableFile) -> "ObjectInfo | None":

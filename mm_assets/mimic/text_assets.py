@@ -14,7 +14,7 @@ from resources.dagster_resources import House
 class TextConfig(Knobs):
     """Which encoder reads the notes, and how much of them. Unset: the profile's."""
 
-    encoder: str | None = None  # a name of resources.hub, or the policy seed-cascade
+    encoder: str | None = None  # a name of resources.hub, or the policy modernbert-cascade
     note_tokens: int = 256  # the encoder reads at most so many tokens of a note
     passages: int = 3  # retrieved per record
 
@@ -104,7 +104,7 @@ def leakage_audit(context: dg.AssetExecutionContext, house: House, config: Audit
 @dg.asset(
     key=["mimic", "knowledge_base"], group_name="mimic", owners=OWNERS, kinds={"faiss"}, code_version="1",
 )  # fmt: skip
-def knowledge_base(context: dg.AssetExecutionContext, house: House, config: TextConfig) -> dg.MaterializeResult:
+def knowledge_base(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """Short passages about the 14 findings in the project's own words, embedded, in a FAISS index."""
     import faiss
     from safetensors.numpy import save_file
@@ -138,8 +138,8 @@ def phase2(context: dg.AssetExecutionContext, house: House, config: TextConfig) 
 
     from mm_assets.learning.encoders import load_text
     from mm_assets.learning.plots import as_markdown, histogram
-    from mm_assets.mimic.knowledge_base import load_passages
-    from mm_assets.mimic.published import phase1_columns
+    from mm_assets.mimic.knowledge_base import passages_of
+    from mm_assets.mimic.published import phase1_columns, require_made_from
     from mm_assets.mimic.retrieval import mean_pool_embedder, read_index
     from mm_assets.mimic.text_stages import NOTE_INPUTS, note_table
     from resources.hub import ENCODERS, local_folder, resolve_encoder
@@ -149,7 +149,8 @@ def phase2(context: dg.AssetExecutionContext, house: House, config: TextConfig) 
     knobs = config.filled(settings.profile)
     filtered = store.current("mimic", "filtered_text")
     base = store.current("mimic", "knowledge_base")
-    passages = load_passages()
+    require_made_from(store, filtered, "mimic/phase1")
+    passages = passages_of(store.read_table(base, "passages.parquet"))
     index = read_index(store.local_file(base, "index.faiss"), len(passages))
     chosen = resolve_encoder(knobs.encoder)
     card, embed_card = ENCODERS[chosen.name], ENCODERS["minilm"]
@@ -202,12 +203,14 @@ def phase3(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeRes
     """The integrated record: keys, pointer to the film, clinical features, labels, notes, passages, tokens and flags,
     validated, with statistics and a quality report. Films stay in phase 1 and are joined when read."""
     from mm_assets.mimic.integration import integrate
-    from mm_assets.mimic.published import phase1_without_films
+    from mm_assets.mimic.encode_job import PART_ROWS
+    from mm_assets.mimic.published import phase1_without_films, require_made_from
     from mm_assets.mimic.quality import quality_report, split_counts
 
     store = house.artifacts()
     notes = store.current("mimic", "phase2")
     filtered = store.current("mimic", "filtered_text")
+    require_made_from(store, notes, "mimic/phase1", "mimic/filtered_text")
     records = integrate(
         phase1_without_films(store),
         store.read_table(filtered, "filtered.parquet"),
@@ -216,7 +219,7 @@ def phase3(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeRes
     )
     report = quality_report(records)
     with store.draft("mimic", "phase3") as draft:
-        draft.write_table("records.parquet", records)
+        draft.write_table("records.parquet", records, row_group_rows=PART_ROWS)
         draft.write_json("quality.json", report)
         artifact = publish(
             context, draft,

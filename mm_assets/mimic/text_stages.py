@@ -4,7 +4,7 @@ Belongs here: running the text modules over rows and the column types of their t
 the rules (leakage.py), the wording (notes.py), the search (retrieval.py), the ids (tokens.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -38,6 +38,8 @@ _NOTE_TYPES: dict[str, pa.DataType] = {
     "truncated": pa.bool_(),
 }
 NOTE_SCHEMA = pa.schema([(name, _NOTE_TYPES[name]) for name in NOTE_COLUMNS])
+# Rows held as Python objects at a time: token lists take many times their size in Arrow.
+_ROWS_AT_A_TIME = 4096
 # Phase 1 columns that notes are made from.
 NOTE_INPUTS: tuple[str, ...] = ("study_id", "gender", *CLINICAL_FEATURES)
 
@@ -50,20 +52,24 @@ def filtered_table(texts: pa.Table) -> pa.Table:
     """Phase 1b: columns study_id, chief_complaint, history -> FILTERED_SCHEMA, sorted by study_id; null
     becomes ''.
     """
-    rows = []
-    ordered = texts.select(["study_id", "chief_complaint", "history"]).sort_by("study_id").to_pylist()
-    for row in tqdm(ordered, desc="leakage filter", unit="record", disable=None):
-        complaint, history = redact(row["chief_complaint"] or ""), redact(row["history"] or "")
-        rows.append(
-            {
-                "study_id": row["study_id"],
-                "chief_complaint": complaint.text,
-                "history": history.text,
-                "n_redactions": complaint.n_redactions + history.n_redactions,
-                "rules_hit": sorted({*complaint.rules_hit, *history.rules_hit}),
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=FILTERED_SCHEMA)
+    ordered = texts.select(["study_id", "chief_complaint", "history"]).sort_by("study_id")
+
+    def rows_from(start: int) -> pa.RecordBatch:
+        rows = []
+        for row in ordered.slice(start, _ROWS_AT_A_TIME).to_pylist():
+            complaint, history = redact(row["chief_complaint"] or ""), redact(row["history"] or "")
+            rows.append(
+                {
+                    "study_id": row["study_id"],
+                    "chief_complaint": complaint.text,
+                    "history": history.text,
+                    "n_redactions": complaint.n_redactions + history.n_redactions,
+                    "rules_hit": sorted({*complaint.rules_hit, *history.rules_hit}),
+                }
+            )
+        return pa.RecordBatch.from_pylist(rows, schema=FILTERED_SCHEMA)
+
+    return _table_of(rows_from, ordered.num_rows, FILTERED_SCHEMA, "leakage filter")
 
 
 def note_table(
@@ -84,19 +90,30 @@ def note_table(
         )
     texts = filtered.take(at).select(["chief_complaint", "history"]).to_pylist()
     found = retrieve(index, embed, [query_text(text["chief_complaint"], text["history"]) for text in texts], k)
-    rows: list[dict[str, Any]] = []
-    for i, record in enumerate(tqdm(records.to_pylist(), desc="notes", unit="record", disable=None)):
-        chosen = [passages[j] for j in found.ids[i] if j >= 0]
-        note = pseudo_note(record | texts[i])
-        rows.append(
-            {
-                "study_id": record["study_id"],
-                "pseudo_note": note,
-                "enhanced_note": enhanced_note(note, [passage.text for passage in chosen]),
-                "passage_ids": [passage.passage_id for passage in chosen],
-                "passage_scores": found.scores[i][: len(chosen)].tolist(),
-            }
-        )
-    for row, tokens in zip(rows, tokenize(tokenizer, [row["pseudo_note"] for row in rows], cap), strict=True):
-        row |= {"input_ids": tokens.input_ids, "n_tokens": tokens.n_tokens, "truncated": tokens.truncated}
-    return pa.Table.from_pylist(rows, schema=NOTE_SCHEMA)
+
+    def rows_from(start: int) -> pa.RecordBatch:
+        rows: list[dict[str, Any]] = []
+        for i, record in enumerate(records.slice(start, _ROWS_AT_A_TIME).to_pylist(), start=start):
+            chosen = [passages[j] for j in found.ids[i] if j >= 0]
+            note = pseudo_note(record | texts[i])
+            rows.append(
+                {
+                    "study_id": record["study_id"],
+                    "pseudo_note": note,
+                    "enhanced_note": enhanced_note(note, [passage.text for passage in chosen]),
+                    "passage_ids": [passage.passage_id for passage in chosen],
+                    "passage_scores": found.scores[i][: len(chosen)].tolist(),
+                }
+            )
+        for row, tokens in zip(rows, tokenize(tokenizer, [row["pseudo_note"] for row in rows], cap), strict=True):
+            row |= {"input_ids": tokens.input_ids, "n_tokens": tokens.n_tokens, "truncated": tokens.truncated}
+        return pa.RecordBatch.from_pylist(rows, schema=NOTE_SCHEMA)
+
+    return _table_of(rows_from, records.num_rows, NOTE_SCHEMA, "notes")
+
+
+def _table_of(rows_from: Callable[[int], pa.RecordBatch], n_rows: int, schema: pa.Schema, desc: str) -> pa.Table:
+    """One table of the batches that begin at row 0, _ROWS_AT_A_TIME, ...; its layout does not show where they met."""
+    starts = range(0, n_rows, _ROWS_AT_A_TIME)
+    batches = [rows_from(start) for start in tqdm(starts, desc=desc, unit="batch", disable=None)]
+    return pa.Table.from_batches(batches, schema=schema).combine_chunks()

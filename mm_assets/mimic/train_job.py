@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch  # noqa: TID253
 
-from mm_assets.learning.training import TrainConfig, predict_logits
+from mm_assets.learning.training import TrainConfig, clear_run, predict_logits
 from mm_assets.mimic.datasets import FeatureFiles, MultimodalData, Records, open_multimodal
 from mm_assets.mimic.labels import LabelPolicy, raw_labels, targets_and_mask
 from mm_assets.mimic.model import EnhancedMDFNet, parameter_table
 from mm_assets.mimic.schema import CLINICAL_FEATURES, LABELS, SINGLE_MODALITIES
-from mm_assets.mimic.training import train_variant
+from mm_assets.mimic.training import TRAINING_VERSION, train_variant
 
 WEIGHTS, CONFIG = "model.safetensors", "model.json"
 PREDICTIONS_SCHEMA = pa.schema(
@@ -71,6 +71,7 @@ class TrainResult:
     parameters: int
     curves: list[dict[str, float]]
     predictions: pa.Table  # PREDICTIONS_SCHEMA
+    work_dir: Path  # checkpoints and TensorBoard's curves
 
 
 def open_training_data(files: TrainingFiles, policy: LabelPolicy) -> MultimodalData:
@@ -123,25 +124,28 @@ def run_train_job(job: TrainJob) -> TrainResult:
 
     The fused variant also predicts test with each modality hidden, for the missing-modality table.
     """
-    from safetensors.torch import save_file
-
     data = open_training_data(job.files, job.policy)
     trained = train_variant(
-        data, job.variant, job.seed, job.knobs, width=job.width, scratch=job.scratch, versions=job.versions
+        data,
+        job.variant,
+        job.seed,
+        job.knobs,
+        width=job.width,
+        scratch=job.scratch,
+        versions=job.versions,
+        policy=job.policy,
     )
-    job.folder.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: trained.state_dict[name].contiguous() for name in sorted(trained.state_dict)}, str(job.folder / WEIGHTS)
-    )
+    write_weights(trained.state_dict, job.folder)
     (job.folder / CONFIG).write_text(trained.config.to_json() + "\n")
-    parts = [predictions(data, split, job, None, trained.logits[split]) for split in ("validate", "test")]
+    named = partial(predictions, data, variant=job.variant, seed=job.seed)
+    parts = [named(split=split, logits=trained.logits[split]) for split in ("validate", "test")]
     model = EnhancedMDFNet(trained.config)
     model.load_state_dict(trained.state_dict)
     if job.variant == "fused":
         positions = data.positions("test")
         for modality in SINGLE_MODALITIES:
             logits = predict_logits(model, partial(hidden_batch, data, modality), positions)
-            parts.append(predictions(data, "test", job, modality, logits))
+            parts.append(named(split="test", logits=logits, dropped=modality))
     return TrainResult(
         variant=job.variant,
         seed=job.seed,
@@ -149,7 +153,16 @@ def run_train_job(job: TrainJob) -> TrainResult:
         parameters=parameter_table(model)[-1]["parameters"],
         curves=trained.fit.curves,
         predictions=pa.concat_tables(parts),
+        work_dir=trained.work_dir,
     )
+
+
+def write_weights(state_dict: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """`model.safetensors` in ``folder``, in the order of names."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: state_dict[name].cpu().contiguous() for name in sorted(state_dict)}, str(folder / WEIGHTS))
 
 
 def hidden_batch(data: MultimodalData, modality: str, rows: np.ndarray) -> dict[str, torch.Tensor]:
@@ -158,7 +171,9 @@ def hidden_batch(data: MultimodalData, modality: str, rows: np.ndarray) -> dict[
     return {**batch, f"{modality}_present": torch.zeros_like(batch[f"{modality}_present"])}
 
 
-def predictions(data: MultimodalData, split: str, job: TrainJob, dropped: str | None, logits: np.ndarray) -> pa.Table:
+def predictions(
+    data: MultimodalData, *, split: str, variant: str, seed: int, logits: np.ndarray, dropped: str | None = None
+) -> pa.Table:
     """PREDICTIONS_SCHEMA rows of one split."""
     studies = data.records.study_id[data.positions(split)]
     n = len(studies)
@@ -166,13 +181,19 @@ def predictions(data: MultimodalData, split: str, job: TrainJob, dropped: str | 
         [
             pa.array(studies, pa.int64()),
             pa.array([split] * n, pa.string()),
-            pa.array([job.variant] * n, pa.string()),
-            pa.array([job.seed] * n, pa.int32()),
+            pa.array([variant] * n, pa.string()),
+            pa.array([seed] * n, pa.int32()),
             pa.array([dropped] * n, pa.string()),
             pa.FixedSizeListArray.from_arrays(pa.array(logits.astype(np.float32).ravel()), len(LABELS)),
         ],
         schema=PREDICTIONS_SCHEMA,
     )
+
+
+def least_val_score(results: Sequence[TrainResult]) -> float:
+    """The lowest best score on validate of all variants and seeds; NaN when one never had a finite score."""
+    best = [max((row["val_score"] for row in r.curves if np.isfinite(row["val_score"])), default=np.nan) for r in results]
+    return float(np.min(best))
 
 
 def joined(results: Sequence[TrainResult]) -> pa.Table:
@@ -200,10 +221,17 @@ def _curve(result: TrainResult, key: str) -> tuple[list[float], list[float]]:
     return [row["epoch"] for row in result.curves], [row[key] for row in result.curves]
 
 
+def clear_runs(results: Sequence[TrainResult]) -> None:
+    """Remove the checkpoints of runs whose weights are published; TensorBoard's curves stay."""
+    for result in results:
+        clear_run(result.work_dir)
+
+
 def training_record(jobs: Sequence[TrainJob], results: Sequence[TrainResult]) -> dict[str, Any]:
-    """`training.json`: the knobs all jobs share, the label policy, parameters per variant, best epoch per job."""
+    """`training.json`: the knobs all jobs share, the label policy, parameters per variant, best epoch per run."""
     return {
         "knobs": {**asdict(jobs[0].knobs), "seed": sorted({job.seed for job in jobs}), "width": jobs[0].width},
+        "training_version": TRAINING_VERSION,
         "policy": asdict(jobs[0].policy),
         "parameters": {result.variant: result.parameters for result in results},
         "best_epoch": {f"{result.variant}-{result.seed}": result.best_epoch for result in results},

@@ -1,4 +1,4 @@
-"""Training of the wing's variants: which loss, which score, which knobs.
+"""Training of the wing's variants: which loss, which score, and what a run's results depend on.
 
 Belongs here: what is particular to the chest models. Does not belong here: the training loop
 (learning/training.py), evaluation and calibration, artifacts.
@@ -8,17 +8,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch  # noqa: TID253
 
 from mm_assets.learning.losses import combined_loss, positive_weights
 from mm_assets.learning.metrics import auroc, per_label
-from mm_assets.learning.training import FitResult, TrainConfig, fit, predict_logits, run_key
+from mm_assets.learning.training import FitResult, Loss, TrainConfig, fit, predict_logits, run_key
 from mm_assets.mimic.datasets import MultimodalData
+from mm_assets.mimic.labels import LabelPolicy
 from mm_assets.mimic.model import EnhancedMDFNet, MDFNetConfig, set_clinical_statistics
 
-POS_WEIGHT_CAP = 20.0
+# Raise on any change of loss, network, score or loop (here, model.py, full_model.py, stage2.py, mm_assets/learning)
+# that makes other weights of the same settings and data: a run kept from before is then trained anew.
+TRAINING_VERSION = 2
+POS_WEIGHT_CAP = 20.0  # of negatives / positives
+BCE_WEIGHT, FOCAL_WEIGHT, FOCAL_GAMMA = 0.7, 0.3, 2.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class TrainedVariant:
     state_dict: dict[str, torch.Tensor]
     fit: FitResult
     logits: dict[str, np.ndarray]  # split -> float32 [n, 14], rows as data.positions(split)
+    work_dir: Path  # checkpoints and TensorBoard's curves of the run
 
 
 def macro_auroc(logits: np.ndarray, targets: np.ndarray, mask: np.ndarray) -> float:
@@ -59,36 +66,59 @@ def train_variant(
     width: int,
     scratch: Path,
     versions: Mapping[str, str],
+    policy: LabelPolicy = LabelPolicy(),
 ) -> TrainedVariant:
-    """Train one variant with one seed; a killed run with the same knobs and data versions is resumed.
+    """Train one variant with one seed; a killed run with the same `variant_key` is resumed.
 
+    ``policy`` is the one under which the targets of ``data`` were made; it only names the run.
     The best epoch is the one with the highest macro AUROC on ``validate``; ``test`` is only predicted.
     """
     model = build_variant(data, variant, width=width, seed=seed)
-    train = data.positions("train")
-    targets = torch.from_numpy(data.records.targets[train]).float()
-    mask = torch.from_numpy(data.records.target_mask[train])
-    weights = positive_weights(targets, mask, POS_WEIGHT_CAP)
     config = replace(knobs, seed=seed)
-    key = run_key({"model": asdict(model.config), "train": asdict(config)}, versions)
+    work_dir = scratch / f"train-{variant}-{seed}-{variant_key(model.config, config, policy, versions)}"
     make_batch = partial(data.batch, modalities=model.config.modalities)
     result = fit(
         model,
         make_batch,
-        train,
+        data.positions("train"),
         data.positions("validate"),
-        partial(weighted_loss, pos_weight=weights),
+        training_loss(data),
         config,
-        scratch / f"train-{variant}-{seed}-{key}",
+        work_dir,
         score=macro_auroc,
         name=f"{variant} (seed {seed})",
     )
     logits = {split: predict_logits(model, make_batch, data.positions(split)) for split in ("validate", "test")}
-    return TrainedVariant(model.config, seed, dict(model.state_dict()), result, logits)
+    return TrainedVariant(model.config, seed, dict(model.state_dict()), result, logits, work_dir)
+
+
+def variant_key(
+    model: MDFNetConfig, train: TrainConfig, policy: LabelPolicy, versions: Mapping[str, str], **more: Any
+) -> str:
+    """Digest of everything that a run's weights depend on; ``more`` is what one kind of run adds."""
+    loss = {"bce": BCE_WEIGHT, "focal": FOCAL_WEIGHT, "gamma": FOCAL_GAMMA, "pos_weight_cap": POS_WEIGHT_CAP}
+    settings = {"model": asdict(model), "train": asdict(train), "policy": asdict(policy), "loss": loss, **more}
+    return run_key({"version": TRAINING_VERSION, **settings}, versions)
+
+
+def training_loss(data: MultimodalData) -> Loss:
+    """The wing's loss with the weights of positives counted on the training split."""
+    train = data.positions("train")
+    targets = torch.from_numpy(data.records.targets[train]).float()
+    mask = torch.from_numpy(data.records.target_mask[train])
+    return partial(weighted_loss, pos_weight=positive_weights(targets, mask, POS_WEIGHT_CAP))
 
 
 def weighted_loss(
     logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor, *, pos_weight: torch.Tensor
 ) -> torch.Tensor:
     """The wing's loss: .7 weighted cross-entropy + .3 focal, on whichever device the logits are."""
-    return combined_loss(logits, targets, mask, pos_weight.to(logits.device))
+    return combined_loss(
+        logits,
+        targets,
+        mask,
+        pos_weight.to(logits.device),
+        bce=BCE_WEIGHT,
+        focal=FOCAL_WEIGHT,
+        gamma=FOCAL_GAMMA,
+    )

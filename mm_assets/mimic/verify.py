@@ -28,17 +28,19 @@ from mm_assets.mimic.source import (
     local_table,
     locate,
 )
+from mm_assets.mimic.synthetic.prevalence import PUBLISHED_LINKED_SHARE
 from mm_assets.records.tables import count_csv_rows, read_csv_table
 from resources.compute import map_items
 from resources.errors import MendableError
+from resources.locations import open_location
 
 if TYPE_CHECKING:
     from resources.settings import Settings
 
 Level = Literal["ok", "warn", "error"]
 
-# Share of frontal films within 24 h of an arrival, as published for MIMIC-CXR with MIMIC-IV-ED.
-PUBLISHED_SHARE_24H = 0.4436
+ESTIMATE_LEAVES_OUT = "time and memory of the encoders and of training, which depend on the device"
+
 LINKING_TABLES = ("cxr_metadata", "cxr_chexpert", "cxr_split", "edstays", "patients")
 
 # Bytes kept per study: a 518 px JPEG of a real film is 50 to 70 kB, features have a budget of 150 kB, notes
@@ -65,7 +67,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class RunEstimate:
-    """What a run from the raw tables to phase 3 takes; training and image encoders depend on the device."""
+    """What a run from the raw tables to phase 3 takes, and what it and the features store; see ESTIMATE_LEAVES_OUT."""
 
     studies: int
     read_bytes: int  # of films: mean size of the sample x studies
@@ -191,7 +193,7 @@ def _check_links(result: LinkResult) -> Iterator[Finding]:
             "they are quarantined, no more",
         )
     eligible = result.rule_counts["eligible_images"]
-    for rule, note in (("within_stay", ""), ("abs24h", f"; {PUBLISHED_SHARE_24H:.1%} published")):
+    for rule, note in (("within_stay", ""), ("abs24h", f"; {PUBLISHED_LINKED_SHARE:.1%} published")):
         counts = result.rule_counts[rule]
         share = f" ({counts['linked_share']:.1%}{note})" if eligible else ""
         yield Finding("ok", f"{rule}: {counts['images']:,} of {eligible:,} frontal images linked{share}")
@@ -241,16 +243,29 @@ def _check_films(sizes: list[int | None], root: str) -> Iterator[Finding]:
 
 
 def _check_disk(estimate: RunEstimate, settings: "Settings") -> Iterator[Finding]:
-    folder = next(path for path in (settings.scratch, *settings.scratch.parents) if path.exists())
-    free = shutil.disk_usage(folder).free
-    if free < estimate.stored_bytes:
-        yield Finding(
-            "warn",
-            f"a run keeps {estimate.stored_bytes / 1e9:.1f} GB; free at {folder}: {free / 1e9:.1f} GB",
-            "free some, or point MM_SCRATCH and MM_HOME to a larger disk",
-        )
+    """MM_HOME keeps what a run makes; MM_SCRATCH holds it until it is published. On one disk it is there once."""
+    places = {"MM_SCRATCH": settings.scratch}
+    home = open_location(settings.home).root
+    if home is None:
+        yield Finding("ok", f"MM_HOME is {settings.home}: free space there is not looked at")
     else:
-        yield Finding("ok", f"disk: {free / 1e9:.1f} GB free")
+        places = {"MM_HOME": home, **places}
+    seen: set[int] = set()
+    for name, wanted in places.items():
+        folder = next(path for path in (wanted, *wanted.absolute().parents) if path.exists())
+        disk = folder.stat().st_dev
+        if disk in seen:
+            continue
+        seen.add(disk)
+        free = shutil.disk_usage(folder).free
+        if free < estimate.stored_bytes:
+            yield Finding(
+                "warn",
+                f"a run needs {estimate.stored_bytes / 1e9:.1f} GB in {name}; free at {folder}: {free / 1e9:.1f} GB",
+                f"free some, or point {name} to a larger disk",
+            )
+        else:
+            yield Finding("ok", f"disk of {name}: {free / 1e9:.1f} GB free")
 
 
 def _table_memory(path: str, size: int) -> int:

@@ -36,19 +36,6 @@ class TableError(MendableError):
     """A table file is missing, broken, or not the table it is named for."""
 
 
-def find_table(folder: Path, name: str) -> Path:
-    """The file of table ``name`` (as ``edstays.csv``) in ``folder``: gzipped as published, or plain.
-
-    The gzipped one wins where both lie there. Raises TableError where neither does.
-    """
-    for path in (folder / f"{name}.gz", folder / name):
-        if path.is_file():
-            return path
-    raise TableError(
-        f"{folder} has neither {name}.gz nor {name}: put one of them there, or correct the folder's address"
-    )
-
-
 def read_csv_table(path: Path, columns: Mapping[str, str]) -> pa.Table:
     """Read ``columns`` (name -> DuckDB type) of a ``.csv`` or ``.csv.gz`` file; rows keep the file's order.
 

@@ -6,12 +6,12 @@ import torch
 from benchmarks import phase1_images, phase1_memory
 
 
-def test_seed_paths_keep_what_the_seed_keeps(tmp_path, monkeypatch) -> None:
+def test_paths_of_the_earlier_pipeline_keep_what_it_keeps(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(phase1_images, "HEIGHT", 120)
     monkeypatch.setattr(phase1_images, "WIDTH", 100)
     film, out = tmp_path / "film.jpg", tmp_path / "out.pt"
     film.write_bytes(phase1_images.draw_film(0))
-    phase1_images.seed_maps_and_split(film, out)
+    phase1_images.earlier_maps_and_split(film, out)
     record = torch.load(out, weights_only=True)
     assert record["image"].shape == (3, 518, 518) and record["image"].dtype == torch.float32
     maps = record["attention_regions"]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from checks.expectations import CheckOutcome, Expected, expectation_checks, metric_check
+from resources.artifacts import ArtifactStore
 from resources.dagster_resources import House
 
 SECRET = "Alice-10001234"
@@ -141,32 +142,29 @@ def test_measured_numbers_are_judged(house: House, limit: float, severity: Any, 
     assert found.description == "share 0.25" and found.metadata["limit"].value == limit
 
 
-def test_a_judge_can_read_a_json_file_of_the_artifact(house: House) -> None:
+def test_a_judge_sees_what_was_read_from_published_files(house: House) -> None:
+    def read(store: ArtifactStore) -> dict[str, Any]:
+        return store.read_json(store.current("mimic", "links"), "counts.json")
+
     check = metric_check(
         ("mimic", "links"),
         "rejected",
         lambda counts: CheckOutcome(counts["rejected"] <= counts["linked"], f"{counts['rejected']} rejected"),
-        file="counts.json",
+        read=read,
     )
     (found,) = materialize(house, check).get_asset_check_evaluations()
     assert not found.passed and found.description == "9 rejected"
 
 
-def test_a_judge_of_a_partitioned_asset_sees_every_partition(house: House) -> None:
-    for part, share in (("p10", 0.5), ("p11", 0.1)):
-        with house.artifacts().draft("mimic", "phase1", part) as draft:
-            draft.write_json("x.json", {"share": share})
-            draft.publish(upstream={}, synthetic=True, run_id=None, metrics={"share": share})
-    seen: list[dict[str, Any]] = []
-
-    def judge(parts: dict[str, Any]) -> CheckOutcome:
-        seen.append(parts)
-        return CheckOutcome(all(p["share"] > 0.2 for p in parts.values()), "worst of all partitions")
-
-    check = metric_check(("mimic", "phase1"), "share", judge, partitioned=True)
-    result = dg.materialize([downstream, links, check], resources={"house": house}, raise_on_error=False)
-    assert seen == [{"p10": {"share": 0.5}, "p11": {"share": 0.1}}]
-    assert not result.get_asset_check_evaluations()[0].passed
+def test_several_tables_of_an_asset_keep_their_checks_apart(house: House) -> None:
+    rows = Expected("rows", "ExpectTableRowCountToBeBetween", {"min_value": 3})
+    result = materialize(
+        house,
+        expectation_checks(("mimic", "links"), [rows], load, table="whole"),
+        expectation_checks(("mimic", "links"), [rows], lambda house: load(house).head(2), table="head"),
+    )
+    found = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+    assert found == {"whole_rows": True, "head_rows": False}
 
 
 def test_declaring_checks_does_not_import_great_expectations() -> None:

@@ -1,7 +1,6 @@
 """`dagster dev` and `dg dev` start clean from the repository and materialise a partition as the page does."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.conftest import REPOSITORY, House
+from tests.e2e.conftest import REPOSITORY, House, free_port
 
 BIN = Path(sys.executable).parent
 LOCATION_ERROR = """
@@ -30,12 +29,6 @@ mutation ($params: ExecutionParams!) {
 }
 """
 RUN = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ask(url: str, query: str, **variables: Any) -> dict[str, Any]:
@@ -97,7 +90,7 @@ def materialise_a_partition(url: str, house: House) -> None:
         params={
             "selector": {
                 "repositoryLocationName": "mm", "repositoryName": "__repository__", "pipelineName": "__ASSET_JOB",
-                "assetSelection": [{"path": ["mimic", "phase1"]}], "assetCheckSelection": [],
+                "assetSelection": [{"path": ["mimic", "phase1"]}], "assetCheckSelection": None,
             },
             "mode": "default",
             "runConfigData": {},

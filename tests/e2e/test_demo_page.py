@@ -2,117 +2,34 @@
 
 import os
 import re
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from mm_assets.mimic.schema import LABELS
+from tests.e2e.browsing import Visit, outside, serving, visiting
+from tests.e2e.conftest import free_port
 from tests.ui.fakes import film_bytes, png_16_bit
 
-CHROMIUM = Path("/usr/bin/chromium")
-REPOSITORY = Path(__file__).resolve().parents[2]
-WAIT_MS = 30_000
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.server,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt-get install chromium"),
-]
-
-
-@dataclass
-class Visit:
-    """A page and every request it made."""
-
-    page: Page
-    base: str
-    shots: Path
-    requests: list[str] = field(default_factory=list)
-    console_errors: list[str] = field(default_factory=list)
-
-    def shot(self, name: str) -> None:
-        self.page.screenshot(path=self.shots / f"{name}.png", full_page=True)
+pytestmark = [pytest.mark.browser, pytest.mark.server]
 
 
 @pytest.fixture(scope="module")
 def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    uploads = tmp_path_factory.mktemp("uploads")
-    environment = {**os.environ, "GRADIO_TEMP_DIR": str(uploads), "GRADIO_ANALYTICS_ENABLED": "False"}
-    log = (tmp_path_factory.mktemp("log") / "server.log").open("w+")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.e2e.fake_server", str(port)],
-        cwd=REPOSITORY,
-        env=environment,
-        stderr=log,
-    )
-    base = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                with urllib.request.urlopen(f"{base}/readyz", timeout=2):
-                    break
-            except OSError:
-                if server.poll() is not None or time.monotonic() > deadline:
-                    log.seek(0)
-                    pytest.fail(f"the server did not start: {log.read()[-2000:]}")
-                time.sleep(0.2)
+    folder, port = tmp_path_factory.mktemp("fake"), free_port()
+    environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder / "uploads"), "GRADIO_ANALYTICS_ENABLED": "False"}
+    command = [sys.executable, "-m", "tests.e2e.fake_server", str(port)]
+    with serving(command, port, environment, folder / "server.log") as base:
         yield base
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=str(CHROMIUM),
-            args=[
-                "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update", "--disable-sync",
-                # Any other name is unknown here, so the page must do without the network on every machine.
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            ],
-        )  # fmt: skip
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
-def visit(browser, base_url: str, tmp_path: Path) -> Iterator[Visit]:  # type: ignore[no-untyped-def]
-    context = browser.new_context(viewport={"width": 1360, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(WAIT_MS)
-    expect.set_options(timeout=WAIT_MS)
-    seen = Visit(page, base_url, Path(os.environ.get("MM_TEST_SHOTS", str(tmp_path))))
-    page.on("request", lambda request: seen.requests.append(request.url))
-    page.on(
-        "console",
-        lambda message: seen.console_errors.append(message.text) if message.type == "error" else None,
-    )
-    page.goto(f"{base_url}/")
-    expect(page.get_by_role("button", name="Read", exact=True)).to_be_visible()
-    yield seen
-    context.close()
-
-
-def outside(visit: Visit) -> list[str]:
-    return [url for url in visit.requests if urlsplit(url).scheme in ("http", "https", "ws", "wss")
-            and urlsplit(url).hostname != "127.0.0.1"]  # fmt: skip
+def visit(browser: Browser, base_url: str, tmp_path: Path) -> Iterator[Visit]:
+    with visiting(browser, base_url, tmp_path) as seen:
+        yield seen
 
 
 def test_example_is_one_click_to_an_answer_with_its_origin(visit: Visit) -> None:

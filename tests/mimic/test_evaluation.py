@@ -11,7 +11,7 @@ from mm_assets.learning.metrics import MetricInputError, sigmoid
 from mm_assets.mimic.evaluation import DEFAULT_THRESHOLD, Evaluation, EvaluationSettings, age_bands, evaluate
 from mm_assets.mimic.evaluation_figures import figures
 from mm_assets.mimic.predictions import SplitPredictions
-from mm_assets.mimic.schema import LABELS, VARIANTS
+from mm_assets.mimic.schema import LABELS
 
 SETTINGS = EvaluationSettings(replicates=100)
 # How well each variant sees the planted finding; image is the best single one.
@@ -26,7 +26,7 @@ def split(n: int, seed: int, first_patient: int, seeds: tuple[int, ...]) -> Spli
     targets = (rng.random((n, len(LABELS))) < prevalence).astype(float)
     logits = {
         (variant, s): SIGNAL[variant] * targets + rng.normal(size=targets.shape) * (1 + 0.02 * s)
-        for variant in VARIANTS
+        for variant in SIGNAL
         for s in seeds
     }
     patients = first_patient + rng.integers(0, n * 3 // 4, n)

@@ -19,6 +19,7 @@ from mm_assets.mimic.features import (
     encode_notes,
     encode_passages,
     pool_grid,
+    pool_notes,
     pool_runs,
 )
 from mm_assets.records.token_shards import map_shard
@@ -123,6 +124,18 @@ def test_pooling_keeps_what_is_small_enough():
     assert torch.equal(pool_grid(tokens, 4), tokens)
     assert torch.allclose(pool_grid(tokens, 1)[:, 0], tokens.mean(1), atol=1e-6)
     assert torch.equal(pool_runs(tokens[0], 9), tokens[0])
+
+
+def test_a_batch_of_notes_is_pooled_as_each_note_alone():
+    tokens = torch.randn(3, 9, 4, requires_grad=True)
+    lengths = [9, 3, 0]
+    mask = torch.arange(9) < torch.tensor(lengths).unsqueeze(1)
+    pooled, kept = pool_notes(tokens, mask, 4)
+    assert kept.sum(1).tolist() == [4, 3, 0] and pooled.shape == (3, 4, 4)
+    for note, length, found, known in zip(tokens, lengths, pooled, kept, strict=True):
+        assert torch.equal(found[known], pool_runs(note[:length], 4))
+    pooled.sum().backward()
+    assert torch.equal(tokens.grad.abs().sum(-1) > 0, mask)
 
 
 def test_the_budget_names_its_knobs():

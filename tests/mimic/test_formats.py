@@ -93,8 +93,8 @@ def test_no_identifier_is_a_feature_and_gaps_stay_gaps(record: dict[str, Any]) -
     assert same(standard_from_enhanced(enhanced), record)
 
 
-def seed_record(**fields: Any) -> dict[str, Any]:
-    """As the seed's own code wrote it: empty labels, full-size mask, no dicom_id."""
+def earlier_record(**fields: Any) -> dict[str, Any]:
+    """As the earlier pipeline wrote it: empty labels, full-size mask, no dicom_id."""
     return {
         "image_tensor": torch.rand(3, 8, 8),
         "attention_mask": torch.rand(20, 30),
@@ -109,15 +109,15 @@ def seed_record(**fields: Any) -> dict[str, Any]:
     } | fields
 
 
-def test_a_record_of_the_seeds_own_code_is_read_without_inventing_negatives() -> None:
-    record = standard_from_enhanced(seed_record())
+def test_a_record_of_the_earlier_pipeline_is_read_without_inventing_negatives() -> None:
+    record = standard_from_enhanced(earlier_record())
     assert set(record["labels"].values()) == {None}
     values = dict(zip(CLINICAL_FEATURES, record["clinical_features"].tolist(), strict=True))
     assert values["heartrate"] == 85 and values["sex_female"] == 1 and math.isnan(values["age"])
     assert record["pseudo_note"] == "HR 85." and record["retrieved_knowledge"] == ["Fluid sinks."]
     assert record["text_input_ids"].shape == (6,)
     back = enhanced_from_standard(record)
-    assert torch.equal(back["attention_mask"], seed_record(attention_mask=back["attention_mask"])["attention_mask"])
+    assert torch.equal(back["attention_mask"], earlier_record(attention_mask=back["attention_mask"])["attention_mask"])
     assert back["attention_mask"].shape == (20, 30) and back["attention_segments"]["clinical_data"] == "HR 85"
 
 
@@ -132,16 +132,16 @@ def test_a_record_of_the_seeds_own_code_is_read_without_inventing_negatives() ->
 )
 def test_ambiguous_or_foreign_values_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(FormatError, match=message):
-        standard_from_enhanced(seed_record(**fields))
+        standard_from_enhanced(earlier_record(**fields))
 
 
 def test_named_positives_and_unknown_records() -> None:
-    labels = standard_from_enhanced(seed_record(labels={"disease_labels": ["Edema"]}))["labels"]
+    labels = standard_from_enhanced(earlier_record(labels={"disease_labels": ["Edema"]}))["labels"]
     assert labels["Edema"] == 1.0 and labels["Fracture"] is None
     with pytest.raises(FormatError, match="neither format"):
         detect_format({"pixels": 1})
     with pytest.raises(FormatError, match="45 clinical features"):
-        enhanced_from_standard(standard_from_enhanced(seed_record()) | {"clinical_features": torch.zeros(45)})
+        enhanced_from_standard(standard_from_enhanced(earlier_record()) | {"clinical_features": torch.zeros(45)})
 
 
 def test_segments_keep_decimals_whole() -> None:
@@ -163,7 +163,7 @@ def records(n: int, *, colour: bool = False) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("colour", [False, True])
-def test_exported_files_hold_the_records_and_the_seeds_metadata(tmp_path: Path, colour: bool) -> None:
+def test_exported_files_hold_the_records_and_the_earlier_pipelines_metadata(tmp_path: Path, colour: bool) -> None:
     splits = {"train": records(3, colour=colour), "test": records(1, colour=colour)}
     files = export_phase3_pt(splits, tmp_path, config={"image_size": 4}, quality={"all": {}}, stratified=False)
     names = {"train_final.pt", "val_final.pt", "test_final.pt", "metadata.json", "phase3_metadata.json"}
@@ -176,6 +176,17 @@ def test_exported_files_hold_the_records_and_the_seeds_metadata(tmp_path: Path, 
         "stratified": False,
         "small_samples_created": False, "small_sample_size": None,
     }  # fmt: skip
+
+
+def test_enhanced_records_are_exported_like_standard_ones(tmp_path: Path) -> None:
+    enhanced = [enhanced_from_standard(standard_from_enhanced(earlier_record(study_id=i))) for i in range(2)]
+    export_phase3_pt({"test": enhanced}, tmp_path, config={}, quality={}, stratified=False)
+    loaded = torch.load(tmp_path / "test_final.pt", weights_only=True)
+    assert all(same(got, want) for got, want in zip(loaded, enhanced, strict=True))
+    assert [detect_format(record) for record in loaded] == ["enhanced_rag"] * 2
+    mixed = [enhanced[0], standard_from_enhanced(enhanced[1])]
+    with pytest.raises(FormatError, match="one format"):
+        export_phase3_pt({"test": mixed}, tmp_path, config={}, quality={}, stratified=False)
 
 
 def test_a_large_split_becomes_numbered_files_and_a_rerun_replaces_them(tmp_path: Path) -> None:

@@ -85,6 +85,16 @@ def test_text_stages_filter_before_they_retrieve() -> None:
     assert "PNA" not in str(notes.to_pylist())
 
 
+def test_tables_do_not_show_how_many_rows_were_worked_on_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = phase1(*(study(n, chief_complaint=f"Cough for {n} days, PNA") for n in range(1, 6)))
+    whole = text_stages(records)
+    monkeypatch.setattr("mm_assets.mimic.text_stages._ROWS_AT_A_TIME", 2)
+    parts = text_stages(records)
+    for one, other in zip(whole, parts, strict=True):
+        assert one.equals(other) and other["study_id"].num_chunks == 1
+    assert [table.num_rows for table in text_stages(records.slice(0, 0))] == [0, 0]
+
+
 def test_notes_need_filtered_text_of_the_same_studies() -> None:
     records = phase1(study(1), study(2))
     filtered, _ = text_stages(records)
@@ -172,7 +182,7 @@ def test_duplicates_and_absent_partitions_stop_the_join() -> None:
         integrate({}, filtered, notes, synthetic=True)
 
 
-def test_record_has_the_seeds_names_shapes_and_explicit_gaps() -> None:
+def test_record_has_the_formats_names_shapes_and_explicit_gaps() -> None:
     source = study(1, pain=None, temperature=98.6)
     row = integrated(source).to_pylist()[0]
     record = read_record(source, row, LabelPolicy(), transform_spec(24, 0.0, 1.0))

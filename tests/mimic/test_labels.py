@@ -11,7 +11,6 @@ from mm_assets.mimic.labels import (
     label_counts,
     raw_labels,
     targets_and_mask,
-    with_canonical_names,
 )
 from mm_assets.mimic.schema import LABELS
 
@@ -86,9 +85,3 @@ def test_counts_and_prevalence() -> None:
     }  # fmt: skip
     assert rows[1]["prevalence"] is None
     assert rows[2]["prevalence"] == 0
-
-
-def test_the_radiologist_file_uses_another_name() -> None:
-    names = ["study_id", *("Airspace Opacity" if name == "Lung Opacity" else name for name in LABELS)]
-    table = with_canonical_names(pa.table({name: [1.0] for name in names}))
-    assert raw_labels(table).tolist() == [[1.0] * 14]

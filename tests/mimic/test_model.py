@@ -11,7 +11,7 @@ from mm_assets.mimic.model import (
     parameter_table,
     set_clinical_statistics,
 )
-from mm_assets.mimic.schema import SINGLE_MODALITIES, VARIANTS
+from mm_assets.mimic.schema import SINGLE_MODALITIES, STAGE1_VARIANTS
 from tests.mimic.fusion_data import multimodal_data
 
 CONFIG = MDFNetConfig(image_dim=20, image_tokens=4, text_dim=12, dim=16, heads=2, head_widths=(32, 16))
@@ -37,7 +37,7 @@ def build(variant="fused", **changes):
     return EnhancedMDFNet(replace(CONFIG, variant=variant, **changes))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", STAGE1_VARIANTS)
 def test_every_variant_gives_fourteen_logits_and_trains_every_weight(data, variant):
     model = build(variant, modality_dropout=0.5)
     rows = np.arange(64)
@@ -57,7 +57,7 @@ def test_a_single_modality_cannot_see_the_others(data, batch, variant):
 
 @pytest.mark.parametrize("modality", SINGLE_MODALITIES)
 def test_an_absent_modality_has_no_influence(batch, modality):
-    model = build(blocks=2).eval()
+    model = build().eval()
     keys = {"image": ["image_tokens"], "text": ["text_tokens", "passage_tokens"], "tabular": ["clinical"]}
     absent = batch | {f"{modality}_present": torch.zeros(8, dtype=torch.bool)}
     spoiled = absent | {key: batch[key] + 50 for key in keys[modality]}

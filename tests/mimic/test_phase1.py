@@ -1,3 +1,4 @@
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from mm_assets.mimic import phase1
 from mm_assets.mimic.phase1 import (
     PHASE1_SCHEMA,
     QUARANTINE_SCHEMA,
+    FilmsOutOfReach,
     Phase1Config,
     Phase1Tables,
     Rejection,
@@ -20,7 +22,6 @@ from mm_assets.mimic.phase1 import (
 )
 from mm_assets.mimic.schema import LABELS, PHASE1_COLUMNS, QUARANTINE_COLUMNS, VITALS
 from mm_assets.records.images import encode_jpeg
-from resources.compute import ItemFailed
 
 CONFIG = Phase1Config(image_size=64, batch_rows=4, workers=2)
 INTIME = pd.Timestamp("2150-03-01 10:00:00")
@@ -141,12 +142,14 @@ def test_unreadable_films_are_quarantined_and_nothing_else_is_lost() -> None:
     assert sizes == [4, 1]
 
 
-def test_a_storage_error_ends_the_run() -> None:
+def test_a_storage_error_ends_the_run_and_tells_no_path() -> None:
     def read(path: str) -> bytes:
-        raise ConnectionError("storage is out of reach")
+        raise ConnectionError(f"s3://bucket/cxr/{path}: storage is out of reach")
 
-    with pytest.raises(ItemFailed, match="out of reach"):
+    with pytest.raises(FilmsOutOfReach, match="ConnectionError: s3://bucket/cxr/a film: storage is out") as caught:
         collected(study_links(3), raw_tables(3), read)
+    told = "".join(traceback.format_exception(caught.value))
+    assert ".jpg" not in told and "files/p10" not in told and "item 1 of 3" in told
 
 
 def test_studies_without_labels_or_with_two_sets_are_quarantined() -> None:

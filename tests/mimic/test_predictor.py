@@ -55,7 +55,7 @@ def test_answer_has_every_label_in_order_with_interval_threshold_and_origin(
     for finding in answer.findings:
         assert 0 <= finding.low <= finding.high <= 1
         assert finding.positive == (finding.probability >= finding.threshold)
-    assert "Jeffreys" in answer.interval
+    assert "Venn-Abers" in answer.interval
     origin = answer.provenance
     assert (origin.model_version, origin.run_id, origin.data_version) == ("v1", "r1", "feedbeef")
     assert (origin.test_auroc, origin.test_auroc_low, origin.test_auroc_high) == (0.8, 0.78, 0.82)

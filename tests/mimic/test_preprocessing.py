@@ -78,6 +78,13 @@ def test_measurements_keep_their_order_and_units() -> None:
     assert found.converted == ("temperature",)
 
 
+@pytest.mark.parametrize(("age", "read"), [(90, 90.0), (91, 91.0), (104, 91.0)])
+def test_age_has_the_ceiling_of_the_training_data(age: float, read: float) -> None:
+    found = clinical_input(ChestCase(age=age), CLINICAL_FEATURES)
+    assert found.values["age"] == read
+    assert found.converted == (("age",) if age > 91 else ())
+
+
 def test_what_is_absent_is_marked_absent_and_not_a_number() -> None:
     nothing = [float("nan")] * len(CLINICAL_FEATURES)
     batch = batch_of(None, torch.zeros(0, 6), torch.zeros(0, 6), nothing, image_shape=(16, 8))

@@ -120,3 +120,12 @@ def test_settings_name_a_whole_source_or_none() -> None:
 
 def test_published_counts_are_of_known_tables() -> None:
     assert all(set(counts) <= set(TABLES) for counts in PUBLISHED_COUNTS.values())
+
+
+def test_a_generated_tree_used_as_a_source_stays_synthetic(tmp_path: Path) -> None:
+    write_cxr(tmp_path)
+    write_ed(tmp_path)
+    source = MimicSource(str(tmp_path), str(tmp_path))
+    assert locate(source, open_store).source.synthetic is False
+    (tmp_path / "README").write_text("SYNTHETIC DATA\n\nmade by a program")
+    assert locate(source, open_store).source.synthetic is True

@@ -1,5 +1,6 @@
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,6 +59,20 @@ def test_small_whole_tree_passes_with_counts_as_warnings(tree: Path, tmp_path: P
     assert verification.estimate.read_bytes == 6_000_000
     assert any("all 6 linked films" in finding.what for finding in at(verification, "ok"))
     assert not (tmp_path / "scratch").exists()
+
+
+def test_both_folders_need_room_and_one_disk_is_asked_once(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disks = [finding.what for finding in run(tree, tmp_path).findings if "GB free" in finding.what]
+    assert len(disks) == 1 and disks[0].startswith("disk of MM_HOME")
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    (short,) = [finding for finding in at(run(tree, tmp_path), "warn") if "a run needs" in finding.what]
+    assert "MM_HOME" in short.mend
+    settings = Settings(scratch=tmp_path / "scratch", home="memory://verify", workers=2)
+    found = verify(MimicSource(str(tree), str(tree), None), partial(ObjectStore.at), settings)
+    assert any("memory://verify: free space there is not looked at" in finding.what for finding in found.findings)
+    assert any("MM_SCRATCH" in finding.mend for finding in at(found, "warn"))
 
 
 def test_missing_options_are_named_with_what_follows(tree: Path, tmp_path: Path) -> None:

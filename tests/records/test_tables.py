@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mm_assets.records.tables import TableError, count_csv_rows, empty_table, find_table, read_csv_table
+from mm_assets.records.tables import TableError, count_csv_rows, empty_table, read_csv_table
 
 COLUMNS = {"id": "BIGINT", "name": "VARCHAR", "value": "DOUBLE", "at": "TIMESTAMP"}
 GOOD = "id,name,value,at\n1,a,2.5,2180-05-06 08:05:56\n2,,,\n"
@@ -108,12 +108,3 @@ def test_empty_table_has_the_schema_of_a_read_one(tmp_path: Path) -> None:
     read = read_csv_table(written(tmp_path, GOOD), COLUMNS)
     assert empty_table(COLUMNS).schema.equals(read.schema) and empty_table(COLUMNS).num_rows == 0
     assert isinstance(read, pa.Table)
-
-
-def test_find_table_takes_gz_or_plain(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match=r"neither edstays\.csv\.gz nor edstays\.csv"):
-        find_table(tmp_path, "edstays.csv")
-    plain = written(tmp_path, GOOD, "edstays.csv")
-    assert find_table(tmp_path, "edstays.csv") == plain
-    packed = written(tmp_path, GOOD, "edstays.csv.gz")
-    assert find_table(tmp_path, "edstays.csv") == packed

@@ -70,9 +70,9 @@ def test_results_come_in_order(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_failure_names_its_item_after_the_results_before_it(kind: Any) -> None:
+def test_a_failure_names_its_position_after_the_results_before_it(kind: Any) -> None:
     got = []
-    with pytest.raises(ItemFailed, match=r"item 7 \(7\) failed with ValueError: seven") as caught:
+    with pytest.raises(ItemFailed, match=r"^item 8 of 40 failed with ValueError: seven\n") as caught:
         for result in map_items(fail_on_seven, range(40), workers=2, kind=kind):
             got.append(result)
     assert got == list(range(7))
@@ -84,7 +84,15 @@ def test_a_failure_names_its_item_after_the_results_before_it(kind: Any) -> None
 def test_our_own_errors_keep_their_type(kind: Any) -> None:
     with pytest.raises(OddError, match="do even") as caught:
         list(map_items(fail_mendably, ["a"], workers=1, kind=kind))
-    assert caught.value.__notes__ == ["item 0: 'a'"]
+    assert caught.value.__notes__ == ["item 1 of 1"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_item_is_told_only_in_the_words_of_the_caller(kind: Any) -> None:
+    with pytest.raises(ItemFailed, match=r"^item 8 of 40 \(0x7\) failed"):
+        list(map_items(fail_on_seven, range(40), workers=2, kind=kind, describe=hex))
+    with pytest.raises(ItemFailed, match=r"^item 8 failed"):
+        list(map_items(fail_on_seven, iter(range(40)), workers=2, kind=kind))
 
 
 def test_an_exception_that_cannot_be_unpickled_does_not_break_the_pool() -> None:

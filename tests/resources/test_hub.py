@@ -51,12 +51,12 @@ def test_embedded_normalisation_is_that_of_the_weights() -> None:
 
 
 def test_the_cascade_takes_the_first_available_and_logs_the_rest(caplog: pytest.LogCaptureFixture) -> None:
-    assert resolve_encoder("seed-cascade", only("modernbert", "bert")).name == "modernbert"
+    assert resolve_encoder("modernbert-cascade", only("modernbert", "bert")).name == "modernbert"
     assert caplog.records == []
-    resolved = resolve_encoder("seed-cascade", only("bert"))
+    resolved = resolve_encoder("modernbert-cascade", only("bert"))
     assert resolved.name == "bert"
     assert resolved.tried == [("modernbert", "not here"), ("biomedbert", "not here")]
-    assert "seed-cascade fell back to bert (modernbert: not here; biomedbert: not here)" in caplog.text
+    assert "modernbert-cascade fell back to bert (modernbert: not here; biomedbert: not here)" in caplog.text
 
 
 def test_a_name_never_becomes_another_encoder() -> None:
@@ -64,8 +64,8 @@ def test_a_name_never_becomes_another_encoder() -> None:
     with pytest.raises(EncoderUnavailable, match="MM_HUB_DIR/modernbert"):
         resolve_encoder("modernbert", only("bert"))
     with pytest.raises(EncoderUnavailable, match="bert: not here"):
-        resolve_encoder("seed-cascade", only())
-    with pytest.raises(EncoderUnknown, match="seed-cascade"):
+        resolve_encoder("modernbert-cascade", only())
+    with pytest.raises(EncoderUnknown, match="modernbert-cascade"):
         resolve_encoder("modern-bert")
 
 

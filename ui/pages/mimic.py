@@ -302,7 +302,7 @@ def _preview(film_data: bytes | None) -> str:
     if film_data is None:
         return ""
     stored = stored_image(film_data, PREVIEW_PX)
-    return film.preview(stored.jpeg, stored.width, stored.height, "squash")
+    return film.preview(stored.jpeg, stored.width, stored.height)
 
 
 def _read(released: ReleasedModel, case: ChestCase, left_out: Collection[Modality]) -> Reading:

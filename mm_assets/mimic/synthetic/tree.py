@@ -67,13 +67,11 @@ class TreeExists(MendableError):
 class TreeConfig:
     """Size and knobs of a tree.
 
-    linked_studies: studies inside an ED stay per split, as a correct pipeline counts them; the traps that
-    end in
-    quarantine come on top. linked_share: share of all frontal studies that they make up (published .4436).
-    prevalence_floor: least positive rate of a label, 0 for the published rates. scale: linear size of the
-    films,
-    1 for full size (about 2544 x 3056 pixels). leaky_share: complaints with words that give the reading away.
-    label_noise: share of findings that the labeler misses. jobs: processes that draw films.
+    linked_studies: studies inside an ED stay per split, as a correct pipeline counts them; the traps that end in
+    quarantine come on top. linked_share: share of all frontal studies that they make up (as published:
+    prevalence.PUBLISHED_LINKED_SHARE). prevalence_floor: least positive rate of a label, 0 for the published rates.
+    scale: linear size of the films, 1 for full size (about 2544 x 3056 pixels). leaky_share: complaints with words
+    that give the reading away. label_noise: share of findings that the labeler misses. jobs: processes that draw films.
     """
 
     linked_studies: dict[str, int] = field(default_factory=lambda: dict(DEMO_STUDIES))

@@ -20,10 +20,9 @@ FADE_JS = (
 )
 
 
-def preview(film: bytes, width: int, height: int, resize_mode: str) -> str:
-    """The film as it will be read."""
-    caption = f"{width} × {height} pixels, as the model will read it"
-    return _figure(film, width, height, resize_mode, caption, PREVIEW_HEIGHT_PX)
+def preview(film: bytes, width: int, height: int) -> str:
+    """The uploaded film, squashed into a square, in its own proportions of ``width`` and ``height`` pixels."""
+    return _figure(film, width, height, "squash", f"{width} × {height} pixels", PREVIEW_HEIGHT_PX)
 
 
 def heat_map(explanation: Explanation, label: str, opacity: float) -> str:
