@@ -48,12 +48,8 @@ def stored_data(
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (n, 224, 224), dtype=np.uint8)
     ids = rng.integers(1000, 20_000, (n, NOTE_TOKENS))
-    films = encode_films(
-        (FilmRow(i, "train", pixels[i]) for i in range(n)), vision, folder / "image", grid=grid
-    )
-    notes = encode_notes(
-        (NoteRow(i, "train", ids[i].tolist()) for i in range(n)), text, folder / "text", cap=cap
-    )
+    films = encode_films((FilmRow(i, "train", pixels[i]) for i in range(n)), vision, folder / "image", grid=grid)
+    notes = encode_notes((NoteRow(i, "train", ids[i].tolist()) for i in range(n)), text, folder / "text", cap=cap)
     write_shard(folder / "passages", {"tokens": rng.normal(size=(100, text.token_dim)).astype(np.float16)})
     records = Records(
         study_id=np.arange(n), subject_id=np.arange(n), split=np.full(n, "train"),
@@ -64,18 +60,14 @@ def stored_data(
     )  # fmt: skip
 
     def files(name: str, index: list[Any]) -> FeatureFiles:
-        columns = {
-            key: np.array([getattr(row, key) for row in index]) for key in ("study_id", "shard", "row")
-        }
+        columns = {key: np.array([getattr(row, key) for row in index]) for key in ("study_id", "shard", "row")}
         return FeatureFiles(columns, {shard: folder / name / shard for shard in set(columns["shard"])})
 
     data = open_multimodal(records, files("image", films), files("text", notes), folder / "passages")
     return data, pixels, ids
 
 
-def training_step(
-    model: torch.nn.Module, make_batch: Callable[[np.ndarray], dict[str, torch.Tensor]]
-) -> Step:
+def training_step(model: torch.nn.Module, make_batch: Callable[[np.ndarray], dict[str, torch.Tensor]]) -> Step:
     """One optimiser step on the records at these positions."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
 
@@ -147,9 +139,7 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here as well")
@@ -176,9 +166,7 @@ def main() -> None:
     print(f"gate (full configuration, at least {GATE:.0f}x): {'passed' if full >= GATE else 'MISSED'}")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(
-            json.dumps({"rows": rows, "gate": GATE, "passed": full >= GATE}, indent=2) + "\n"
-        )
+        options.json.write_text(json.dumps({"rows": rows, "gate": GATE, "passed": full >= GATE}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

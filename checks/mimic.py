@@ -12,6 +12,7 @@ from checks.expectations import Expected, Severity, expectation_checks, metric_c
 from checks.mimic_judges import (
     calibration_holds,
     encoder_is_the_one_asked_for,
+    enough_test_studies,
     every_record_has_features,
     every_split_has_records,
     every_training_has_a_score,
@@ -257,6 +258,7 @@ mimic_checks = [
     metric_check(("mimic", "text_features"), "fit_their_room", features_fit_their_room, read=note_features),
     metric_check(("mimic", "model"), "every_training_has_a_score", every_training_has_a_score),
     metric_check(("mimic", "evaluation"), "above_the_floor", model_beats_chance),
+    metric_check(("mimic", "evaluation"), "enough_test_studies", enough_test_studies, severity="warning"),
     metric_check(("mimic", "evaluation"), "calibration_holds", calibration_holds, severity="warning"),
     metric_check(("mimic", "evaluation"), "fusion_is_worth_it", fusion_is_worth_it, severity="warning"),
     metric_check(

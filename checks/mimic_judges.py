@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from checks.expectations import CheckOutcome
-from mm_assets.mimic.release_rule import LEAST_MACRO_AUROC, release_refusal
+from mm_assets.mimic.release_rule import LEAST_JUDGED, LEAST_MACRO_AUROC, release_refusal
 from mm_assets.mimic.schema import SPLITS
 
 # Judged on the planted corpus, where every leak is known.
@@ -126,10 +126,20 @@ def model_beats_chance(numbers: dict[str, Any]) -> CheckOutcome:
     """The fused model may be released: above the floor on the held-out test split, its 95 % interval above chance."""
     low, high = numbers["macro_auroc_ci_low"], numbers["macro_auroc_ci_high"]
     refusal = release_refusal(numbers)
+    measured = f"macro AUROC {numbers['macro_auroc']:.3f} ({low:.3f} to {high:.3f}), floor {LEAST_MACRO_AUROC}"
+    if numbers["n_test"] < LEAST_JUDGED:
+        measured += f"; not judged on {numbers['n_test']} test studies"
     return CheckOutcome(
-        refusal is None,
-        refusal or f"macro AUROC {numbers['macro_auroc']:.3f} ({low:.3f} to {high:.3f}), floor {LEAST_MACRO_AUROC}",
-        {"macro_auroc": numbers["macro_auroc"], "low": low, "high": high},
+        refusal is None, refusal or measured, {"macro_auroc": numbers["macro_auroc"], "low": low, "high": high}
+    )
+
+
+def enough_test_studies(numbers: dict[str, Any]) -> CheckOutcome:
+    """The test split has enough studies to judge a model by."""
+    return CheckOutcome(
+        numbers["n_test"] >= LEAST_JUDGED,
+        f"{numbers['n_test']} test studies (at least {LEAST_JUDGED} to judge the release)",
+        {"n_test": numbers["n_test"]},
     )
 
 

@@ -33,7 +33,7 @@ LOG_TEMPERATURE_BOUNDS = (-3.0, 3.0)
 # Prior of the shift, standard deviation in log-odds: keeps a label without validation positives finite.
 SHIFT_PRIOR_SD = 3.0
 
-INTERVAL_NAME = "Venn-Abers interval from the validation split"
+INTERVAL_NAME = "Venn-Abers interval from the validation split (the probability, scaled apart, may lie outside)"
 
 
 def fit_scaling(

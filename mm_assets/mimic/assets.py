@@ -75,9 +75,7 @@ def source(context: dg.AssetExecutionContext, house: House, config: SourceConfig
         with store.draft("mimic", "source") as draft:
             draft.write_json("source.json", asdict(layout.source))
             draft.write_table("manifest.parquet", manifest_table(layout))
-            artifact = publish(
-                context, draft, upstream={}, synthetic=layout.source.synthetic, metrics=stamps(layout)
-            )
+            artifact = publish(context, draft, upstream={}, synthetic=layout.source.synthetic, metrics=stamps(layout))
         return materialized(store, artifact, {"absent": dg.MetadataValue.json(layout.absent)})
 
     knobs = config.filled(settings.profile)

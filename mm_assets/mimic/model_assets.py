@@ -222,9 +222,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
         ]  # fmt: skip
         # Two processes of one thread beat one of two threads on a busy machine; a GPU takes one job at a time.
         alone = device != "cpu" or settings.workers == 1
-        each = partial(
-            map_items, workers=1 if alone else settings.workers, kind="inline" if alone else "process"
-        )
+        each = partial(map_items, workers=1 if alone else settings.workers, kind="inline" if alone else "process")
         results = list(each(run_train_job, jobs, desc="train variants"))
         noted: dict[str, Any] = {}
         if knobs.stage == 2:
@@ -260,7 +258,8 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
 
 
 @dg.asset(
-    key=["mimic", "evaluation"], deps=[model, phase3, image_features, text_features], group_name="mimic", owners=OWNERS, kinds={"json"},
+    key=["mimic", "evaluation"], deps=[model, phase3, image_features, text_features], group_name="mimic", owners=OWNERS,
+    kinds={"json"},
     code_version="1",
 )  # fmt: skip
 def evaluation(context: dg.AssetExecutionContext, house: House, config: EvaluationConfig) -> dg.MaterializeResult:
@@ -295,7 +294,8 @@ def evaluation(context: dg.AssetExecutionContext, house: House, config: Evaluati
 
 
 @dg.asset(
-    key=["mimic", "released_model"], deps=[evaluation, model, knowledge_base, image_features, text_features, phase1, phase2, phase3],
+    key=["mimic", "released_model"],
+    deps=[evaluation, model, knowledge_base, image_features, text_features, phase1, phase2, phase3],
     group_name="mimic", owners=OWNERS, kinds={"pytorch"}, code_version="1",
 )  # fmt: skip
 def released_model(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:

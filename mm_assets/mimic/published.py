@@ -150,9 +150,7 @@ def image_encoder(store: ArtifactStore) -> dict[str, Any]:
     require_features_of_current_films(store)
     features = store.partitions("mimic", "image_features")
     if len({features[directory].file("encoder.json").sha256 for directory in DIRECTORIES}) > 1:
-        raise StaleInputs(
-            "image features of different encoders or settings: run `mm materialize mimic/image_features`"
-        )
+        raise StaleInputs("image features of different encoders or settings: run `mm materialize mimic/image_features`")
     return store.read_json(features[DIRECTORIES[0]], "encoder.json")
 
 

@@ -11,10 +11,14 @@ from typing import Any
 LEAST_MACRO_AUROC = 0.6
 # ... and one whose interval reaches chance has shown nothing.
 CHANCE = 0.5
+# With fewer test studies the interval says nothing about the model; a warning check tells that nothing was judged.
+LEAST_JUDGED = 100
 
 
 def release_refusal(metrics: Mapping[str, Any]) -> str | None:
-    """Why the evaluated model must not be released; None when it may."""
+    """Why the evaluated model must not be released; None when it may, or when too few studies allow no judgement."""
+    if metrics["n_test"] < LEAST_JUDGED:
+        return None
     value, low = metrics["macro_auroc"], metrics["macro_auroc_ci_low"]
     if value < LEAST_MACRO_AUROC:
         return f"macro AUROC {value:.3f} on test is below {LEAST_MACRO_AUROC}"

@@ -202,8 +202,8 @@ def phase2(context: dg.AssetExecutionContext, house: House, config: TextConfig) 
 def phase3(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """The integrated record: keys, pointer to the film, clinical features, labels, notes, passages, tokens and flags,
     validated, with statistics and a quality report. Films stay in phase 1 and are joined when read."""
-    from mm_assets.mimic.integration import integrate
     from mm_assets.mimic.encode_job import PART_ROWS
+    from mm_assets.mimic.integration import integrate
     from mm_assets.mimic.published import phase1_without_films, require_made_from
     from mm_assets.mimic.quality import quality_report, split_counts
 

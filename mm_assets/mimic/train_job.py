@@ -192,7 +192,9 @@ def predictions(
 
 def least_val_score(results: Sequence[TrainResult]) -> float:
     """The lowest best score on validate of all variants and seeds; NaN when one never had a finite score."""
-    best = [max((row["val_score"] for row in r.curves if np.isfinite(row["val_score"])), default=np.nan) for r in results]
+    best = [
+        max((row["val_score"] for row in r.curves if np.isfinite(row["val_score"])), default=np.nan) for r in results
+    ]
     return float(np.min(best))
 
 

@@ -12,7 +12,7 @@ SOUND = {
     "recall": 1.0, "clean_kept": 1.0, "restored": 1.0,
     "flags_excluding_half": 1, "flag_auroc_worst": 0.52, "probes": 14, "probes_outside": 0, "probe_excess": 0.01,
     "truncated_share": 0.01, "fell_back": "", "encoder": "minilm",
-    "macro_auroc": 0.84, "macro_auroc_ci_low": 0.82, "macro_auroc_ci_high": 0.86,
+    "n_test": 400, "macro_auroc": 0.84, "macro_auroc_ci_low": 0.82, "macro_auroc_ci_high": 0.86,
     "ece_before": 0.09, "ece_after": 0.05,
     "gain_over_best_single": 0.09, "gain_ci_low": 0.07, "gain_ci_high": 0.11, "best_single": "image",
     "absent": [], "listed": 8, "rule": "within_stay", "pre_hours": 0.0, "earliest_min": 2.5,
@@ -44,6 +44,7 @@ SOUND = {
         ),
         (mimic_judges.model_beats_chance, {"macro_auroc": 0.61, "macro_auroc_ci_low": 0.49}),
         (mimic_judges.model_beats_chance, {"macro_auroc": 0.59, "macro_auroc_ci_low": 0.55}),
+        (mimic_judges.enough_test_studies, {"n_test": 15}),
         (mimic_judges.release_is_of_the_current_evaluation, {"current": "fedcba9876543210"}),
         (mimic_judges.calibration_holds, {"ece_after": 0.3}),
         (mimic_judges.fusion_is_worth_it, {"gain_ci_low": -0.01}),
@@ -68,3 +69,9 @@ def test_room_of_the_features_is_that_of_the_encoding() -> None:
     from mm_assets.mimic.features import BUDGET_BYTES
 
     assert mimic_judges.MOST_FEATURE_BYTES == BUDGET_BYTES
+
+
+def test_too_few_test_studies_are_not_judged() -> None:
+    assert mimic_judges.model_beats_chance(
+        {**SOUND, "macro_auroc": 0.4, "macro_auroc_ci_low": 0.2, "n_test": 15}
+    ).passed

@@ -1,6 +1,5 @@
 """The vectorised bootstrap against the obvious loop, and against what an interval promises."""
 
-
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
