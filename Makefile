@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-export DAGSTER_HOME := $(CURDIR)/.dagster_home
+export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check dev serve study bench lock clean
@@ -22,11 +22,13 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip check
 	@touch $@
 
-# dagster and dg read .env from this folder, so a bare `dagster dev` finds the same instance.
+# dagster and dg read .env from this folder, so a bare `dagster dev` finds the same instance. Its values beat the
+# environment's, so it hands on a DAGSTER_HOME that is set already.
 .env: $(INSTALLED)
-	@printf 'DAGSTER_HOME=%s\n' '$(DAGSTER_HOME)' > $@
+	@printf 'DAGSTER_HOME=$${DAGSTER_HOME:-%s}\n' '$(CURDIR)/.dagster_home' > $@
 
-$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
+# Only where there is none: a DAGSTER_HOME of the user's own keeps its settings.
+$(DAGSTER_HOME)/dagster.yaml:
 	@mkdir -p $(DAGSTER_HOME)
 	@cp dagster.yaml $@
 
