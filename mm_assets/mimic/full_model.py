@@ -4,7 +4,7 @@ Belongs here: ViT-B/16 and ModernBERT-base around the fusion network, freezing b
 group. Does not belong here: the fusion network itself (model.py) and training on stored tokens (training.py).
 
 Stage 1 trains fusion and head on frozen encoders (cheapest on stored tokens); stage 2 trains everything with
-smaller rates below. About 243 M parameters; the original counted 354 M with a text tower nobody used.
+smaller rates below. About 245 M parameters; the original counted 354 M with a text tower nobody used.
 """
 
 from dataclasses import dataclass
