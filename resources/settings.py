@@ -38,11 +38,16 @@ class Settings(BaseSettings):
     mimic_ed_url: str | None = Field(None, description="root of MIMIC-IV-ED 2.2")
     mimic_iv_url: str | None = Field(None, description="root of MIMIC-IV 3.1")
     gcs_user_project: str | None = Field(None, description="project billed for requester-pays gs:// buckets")
+    pigmentation_url: str | None = Field(None, description="root of skin images; unset: synthetic ones")
+    pigmentation_layout: str = Field("auto", description="how they lie there; auto looks for a known layout")
+    cors_origins: tuple[str, ...] = Field(
+        ("http://localhost:3000",), description="pages of other origins that may call the API, as a JSON list"
+    )
     seed: int = Field(0, ge=0)
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     workers: int = Field(2, ge=1, description="processes or threads for heavy local work")
 
-    @field_validator("home", "mimic_cxr_url", "mimic_ed_url", "mimic_iv_url")
+    @field_validator("home", "mimic_cxr_url", "mimic_ed_url", "mimic_iv_url", "pigmentation_url")
     @classmethod
     def _absolute_location(cls, value: str | None) -> str | None:
         """Worker processes may run in another folder, so a relative path is resolved once, here."""
