@@ -43,14 +43,18 @@ class EncoderCard:
     token_dim: int  # width of one output token
     licence: str
     loader: Literal["timm", "transformers", "open_clip"]
-    revision: str = "main"
-    revision_pinned: bool = False  # True only where `revision` is a commit: "main" may change under us
+    revision: str = "main"  # a commit where it is known: "main" may change under us
     embedded: bool = False  # weights ship in the package `package`
     package: str | None = None
     image_size: int | None = None  # px, square
     mean: Triple | None = None
     std: Triple | None = None
     context: int | None = None  # tokens
+
+    @property
+    def revision_pinned(self) -> bool:
+        """Whether the revision is a commit."""
+        return len(self.revision) == 40
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ _CARDS = (
         name="biomedclip",
         modality="vision",
         hub_id="microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
+        revision="9f341de24bfb00180f1b847274256e9b65a3a32e",
         token_dim=768,  # of the ViT trunk; the projected image embedding has 512
         licence="MIT",
         loader="open_clip",
@@ -78,6 +83,7 @@ _CARDS = (
         name="rad-dino",
         modality="vision",
         hub_id="microsoft/rad-dino",
+        revision="110cbc18d5133582e320b43d53bf5c44e410c936",
         token_dim=768,
         licence="MIT",
         loader="transformers",
@@ -102,6 +108,7 @@ _CARDS = (
         name="modernbert",
         modality="text",
         hub_id="answerdotai/ModernBERT-base",
+        revision="8949b909ec900327062f0ebf497f51aef5e6f0c8",
         token_dim=768,
         licence="Apache-2.0",
         loader="transformers",
@@ -129,6 +136,7 @@ _CARDS = (
         name="biomedbert",
         modality="text",
         hub_id="microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext",
+        revision="e1354b7a3a09615f6aba48dfad4b7a613eef7062",
         token_dim=768,
         licence="MIT",
         loader="transformers",
@@ -138,6 +146,7 @@ _CARDS = (
         name="bert",
         modality="text",
         hub_id="google-bert/bert-base-uncased",
+        revision="86b5e0934494bd15c9632b12f734a8a67f723594",
         token_dim=768,
         licence="Apache-2.0",
         loader="transformers",

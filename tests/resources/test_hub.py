@@ -89,6 +89,9 @@ def test_offline_without_a_cache_is_said(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_an_unpinned_revision_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert hub.weights_source(ENCODERS["bert"]) == "google-bert/bert-base-uncased"
+    assert "not pinned" not in caplog.text
+    with caplog.at_level(logging.WARNING):
+        assert hub.weights_source(ENCODERS["clinical-modernbert"]) == "Simonlee711/Clinical_ModernBERT"
     assert "not pinned" in caplog.text
 
 
