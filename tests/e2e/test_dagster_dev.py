@@ -1,4 +1,4 @@
-"""`dagster dev` and `dg dev` start clean from the repository and materialise a partition as the page does."""
+"""`dagster dev` and `dg dev` start clean from the repository; on the page a partition is materialised by its button."""
 
 import signal
 import subprocess
@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Browser
 
 from tests.e2e.conftest import REPOSITORY, House, free_port
 
@@ -18,17 +19,8 @@ BIN = Path(sys.executable).parent
 LOCATION_ERROR = """
 { workspaceLocationEntryOrError(name: "mm") { ... on WorkspaceLocationEntry { locationOrLoadError { __typename } } } }
 """
-LAUNCH = """
-mutation ($params: ExecutionParams!) {
-  launchPipelineExecution(executionParams: $params) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-    ... on RunConfigValidationInvalid { errors { message } }
-  }
-}
-"""
-RUN = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+ENDED = ("SUCCESS", "FAILURE", "CANCELED")
+RUNS = "{ runsOrError { ... on Runs { results { runId status tags { key value } } } } }"
 
 
 def ask(url: str, query: str, **variables: Any) -> dict[str, Any]:
@@ -69,38 +61,43 @@ def page(house: House, log: Path, *command: str) -> Iterator[str]:
 
 
 @pytest.mark.server
+@pytest.mark.browser
 @pytest.mark.parametrize("command", [("dagster", "dev", "-w", "workspace.yaml"), ("dg", "dev")])
-def test_starts_clean(house: House, tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_starts_clean(house: House, browser: Browser, tmp_path: Path, command: tuple[str, ...]) -> None:
     log = tmp_path / "log"
     with page(house, log, *command) as url:
         loaded = ask(url, LOCATION_ERROR)["workspaceLocationEntryOrError"]["locationOrLoadError"]
         assert loaded["__typename"] == "RepositoryLocation"
         if command[0] == "dagster":
-            materialise_a_partition(url, house)
+            materialise_a_partition(url, browser, house)
     assert "Traceback" not in log.read_text()
 
 
-def materialise_a_partition(url: str, house: House) -> None:
-    """What the page sends for one partition of phase 1; the run ends and the partition is published anew."""
+def materialise_a_partition(url: str, browser: Browser, house: House) -> None:
+    """Choose one directory of phase 1 in the page's dialog and press Launch: the run ends, the partition is new."""
     pointer = house.home / "mimic" / "phase1" / "p12" / "current.json"
-    before = pointer.read_bytes()
-    launched = ask(
-        url,
-        LAUNCH,
-        params={
-            "selector": {
-                "repositoryLocationName": "mm", "repositoryName": "__repository__", "pipelineName": "__ASSET_JOB",
-                "assetSelection": [{"path": ["mimic", "phase1"]}], "assetCheckSelection": None,
-            },
-            "mode": "default",
-            "runConfigData": {},
-            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": "p12"}]},
-        },
-    )["launchPipelineExecution"]  # fmt: skip
-    assert launched["__typename"] == "LaunchRunSuccess", launched
+    before, earlier = pointer.read_bytes(), {run["runId"] for run in runs(url)}
+    visit = browser.new_page(viewport={"width": 1400, "height": 1000})
+    visit.goto(f"{url}/assets/mimic/phase1?view=overview")
+    materialize = visit.get_by_role("button", name="Materialize…")
+    materialize.wait_for(timeout=60_000)
+    # A first visit is greeted with a dialog that lies over the page.
+    visit.add_locator_handler(visit.get_by_role("button", name="Skip"), lambda skip: skip.first.click())
+    materialize.click()
+    visit.get_by_text("Select a partition or create one").click()
+    visit.get_by_text("p12", exact=True).filter(visible=True).last.click()  # the first may be on the page below
+    visit.keyboard.press("Escape")
+    visit.get_by_role("button", name="Launch 1 run").click()
     deadline = time.monotonic() + 240
-    while (status := ask(url, RUN, id=launched["run"]["runId"])["runOrError"]["status"]) not in ("SUCCESS", "FAILURE"):
-        assert time.monotonic() < deadline, status
+    while not (ended := [run for run in runs(url) if run["runId"] not in earlier and run["status"] in ENDED]):
+        assert time.monotonic() < deadline, runs(url)
         time.sleep(1)
-    assert status == "SUCCESS"
+    visit.close()
+    assert [run["status"] for run in ended] == ["SUCCESS"]
+    assert {"key": "dagster/partition", "value": "p12"} in ended[0]["tags"]
     assert pointer.read_bytes() != before
+
+
+def runs(url: str) -> list[dict[str, Any]]:
+    """Every run of the instance."""
+    return ask(url, RUNS)["runsOrError"]["results"]
