@@ -5,10 +5,11 @@ asset published. Critical ones block what is downstream, warnings are shown. Doe
 bounds (`checks/mimic_judges.py`).
 """
 
-from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from checks.expectations import Expected, Severity, expectation_checks, metric_check
+from checks.common import mostly_between, not_empty, one_of, present, released_and_current, rows_of, table_of, unique
+from checks.expectations import Expected, expectation_checks, metric_check
 from checks.mimic_judges import (
     calibration_holds,
     encoder_is_the_one_asked_for,
@@ -30,57 +31,13 @@ from checks.mimic_judges import (
 )
 from mm_assets.mimic.schema import FRONTAL_VIEWS, LABELS, NO_FINDING, SPLITS
 from mm_assets.mimic.source import TABLES
-from resources.dagster_resources import House
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from resources.artifact_record import Artifact
     from resources.artifacts import ArtifactStore
 
 # A row without a key is quarantined by the linking; a column mostly without is another table.
 MOSTLY_PRESENT = 0.9
-
-
-def table_of(asset: str, file: str, columns: Sequence[str] | None = None) -> Callable[[House], "pd.DataFrame"]:
-    """Loads a published table; of a partitioned asset all current partitions."""
-
-    def load(house: House) -> "pd.DataFrame":
-        import pandas as pd
-
-        store = house.artifacts()
-        artifacts = list(store.partitions("mimic", asset).values()) or [store.current("mimic", asset)]
-        wanted = list(columns) if columns is not None else None
-        frames = [store.read_table(artifact, file, wanted).to_pandas() for artifact in artifacts]
-        return pd.concat(frames, ignore_index=True)
-
-    return load
-
-
-def unique(column: str, *, severity: Severity = "critical") -> Expected:
-    return Expected(f"{column}_unique", "ExpectColumnValuesToBeUnique", {"column": column}, severity)
-
-
-def present(column: str, *, mostly: float = 1.0) -> Expected:
-    return Expected(f"{column}_present", "ExpectColumnValuesToNotBeNull", {"column": column, "mostly": mostly})
-
-
-def one_of(column: str, values: Sequence[Any], *, severity: Severity = "critical") -> Expected:
-    name = column.lower().replace(" ", "_")
-    kwargs = {"column": column, "value_set": list(values)}
-    return Expected(f"{name}_known", "ExpectColumnValuesToBeInSet", kwargs, severity)
-
-
-def mostly_between(column: str, low: float, high: float, mostly: float = 0.95) -> Expected:
-    return Expected(
-        f"{column}_plausible",
-        "ExpectColumnValuesToBeBetween",
-        {"column": column, "min_value": low, "max_value": high, "mostly": mostly},
-        severity="warning",
-    )
-
-
-not_empty = Expected("not_empty", "ExpectTableRowCountToBeBetween", {"min_value": 1})
 
 
 def source_contents(store: "ArtifactStore") -> dict[str, Any]:
@@ -117,20 +74,9 @@ def note_features(store: "ArtifactStore") -> dict[str, Any]:
     return {"records": records, "encoded": encoded, "differing": differing, "bytes": shard_bytes(features)}
 
 
-def rows_of(artifact: "Artifact", name: str) -> int:
-    """Published rows of the tables of that name, in all folders of the artifact."""
-    return sum(file.rows or 0 for file in artifact.files if file.path.rsplit("/", 1)[-1] == name)
-
-
 def shard_bytes(artifact: "Artifact") -> int:
     """Bytes of the records' tokens."""
     return sum(file.bytes for file in artifact.files if file.path.rsplit("/", 1)[-1].startswith("features-"))
-
-
-def released_and_current(store: "ArtifactStore") -> dict[str, Any]:
-    """Version of the evaluation that the released bundle names, and the current one."""
-    spec = store.read_json(store.current("mimic", "released_model"), "model.json")
-    return {"named": spec["upstream"]["mimic/evaluation"], "current": store.version("mimic", "evaluation")}
 
 
 mimic_checks = [
@@ -144,25 +90,25 @@ mimic_checks = [
             present("intime", mostly=MOSTLY_PRESENT),
             one_of("gender", ["F", "M"], severity="warning"),
         ],
-        table_of("tables", "edstays.parquet", ["stay_id", "subject_id", "intime", "gender"]),
+        table_of("mimic", "tables", "edstays.parquet", ["stay_id", "subject_id", "intime", "gender"]),
         table="edstays",
     ),
     expectation_checks(
         ("mimic", "tables"),
         [not_empty, unique("stay_id", severity="warning")],
-        table_of("tables", "triage.parquet", ["stay_id"]),
+        table_of("mimic", "tables", "triage.parquet", ["stay_id"]),
         table="triage",
     ),
     expectation_checks(
         ("mimic", "tables"),
         [not_empty, present("dicom_id", mostly=MOSTLY_PRESENT)],
-        table_of("tables", "cxr_metadata.parquet", ["dicom_id"]),
+        table_of("mimic", "tables", "cxr_metadata.parquet", ["dicom_id"]),
         table="cxr_metadata",
     ),
     expectation_checks(
         ("mimic", "tables"),
         [not_empty, *(one_of(label, [1.0, 0.0, -1.0]) for label in LABELS)],
-        table_of("tables", "cxr_chexpert.parquet", LABELS),
+        table_of("mimic", "tables", "cxr_chexpert.parquet", LABELS),
         table="cxr_chexpert",
     ),
     expectation_checks(
@@ -179,7 +125,7 @@ mimic_checks = [
             Expected("mostly_within_stay", "ExpectColumnValuesToBeInSet",
                      {"column": "within_stay", "value_set": [True], "mostly": 0.95}, severity="warning"),
         ],
-        table_of("links", "links.parquet"),
+        table_of("mimic", "links", "links.parquet"),
     ),
     metric_check(("mimic", "links"), "films_lie_in_their_stay", films_lie_in_their_stay),
     metric_check(("mimic", "links"), "no_patient_in_two_splits", splits_share_no_patient),
@@ -204,6 +150,7 @@ mimic_checks = [
             mostly_between("age", 18, 91),
         ],
         table_of(
+            "mimic",
             "phase1",
             "records.parquet",
             ["study_id", "dicom_id", "split", "view", NO_FINDING, "study_dt", "max_feature_time", "temperature",
@@ -213,7 +160,7 @@ mimic_checks = [
     expectation_checks(
         ("mimic", "filtered_text"),
         [not_empty, unique("study_id"), mostly_between("n_redactions", 0, 0, 0.5)],
-        table_of("filtered_text", "filtered.parquet", ["study_id", "n_redactions"]),
+        table_of("mimic", "filtered_text", "filtered.parquet", ["study_id", "n_redactions"]),
     ),
     metric_check(("mimic", "leakage_audit"), "planted_terms_removed", filter_finds_planted_terms),
     metric_check(("mimic", "leakage_audit"), "redaction_tells_nothing", redaction_tells_nothing),
@@ -226,12 +173,12 @@ mimic_checks = [
             present("citation"),
             present("licence"),
         ],
-        table_of("knowledge_base", "passages.parquet", ["passage_id", "text", "citation", "licence"]),
+        table_of("mimic", "knowledge_base", "passages.parquet", ["passage_id", "text", "citation", "licence"]),
     ),
     expectation_checks(
         ("mimic", "phase2"),
         [not_empty, unique("study_id"), present("pseudo_note")],
-        table_of("phase2", "notes.parquet", ["study_id", "pseudo_note"]),
+        table_of("mimic", "phase2", "notes.parquet", ["study_id", "pseudo_note"]),
     ),
     metric_check(("mimic", "phase2"), "notes_read_to_their_end", notes_are_read_to_their_end, severity="warning"),
     metric_check(("mimic", "phase2"), "encoder_as_asked", encoder_is_the_one_asked_for, severity="warning"),
@@ -248,7 +195,7 @@ mimic_checks = [
             ),
             *(one_of(label, [1.0, 0.0, -1.0]) for label in LABELS),
         ],
-        table_of("phase3", "records.parquet", ["study_id", "split", "phase3_integrated", *LABELS]),
+        table_of("mimic", "phase3", "records.parquet", ["study_id", "split", "phase3_integrated", *LABELS]),
     ),
     metric_check(("mimic", "phase3"), "no_patient_in_two_splits", splits_share_no_patient),
     metric_check(("mimic", "phase3"), "every_split_has_records", every_split_has_records),
@@ -263,6 +210,6 @@ mimic_checks = [
     metric_check(("mimic", "evaluation"), "fusion_is_worth_it", fusion_is_worth_it, severity="warning"),
     metric_check(
         ("mimic", "released_model"), "of_the_current_evaluation", release_is_of_the_current_evaluation,
-        read=released_and_current,
+        read=partial(released_and_current, wing="mimic"),
     ),
 ]  # fmt: skip

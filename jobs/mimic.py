@@ -3,17 +3,12 @@
 Belongs here: selections, cron lines, sensors. Does not belong here: what an asset does, or whether its result is good.
 """
 
-import json
-from typing import Any
-
 import dagster as dg
 
+from jobs.new_files import FileTimes, new_files_sensor
 from mm_assets.mimic.schema import CXR_CHEXPERT, CXR_METADATA, CXR_SPLIT, DIRECTORIES
 from resources.dagster_resources import House
 from resources.objects import ObjectStore
-
-# An object that arrives with a time up to this much older than the newest one seen is still picked up, seconds.
-OVERLAP_S = 3600.0
 
 CXR_TABLES = (CXR_METADATA, CXR_CHEXPERT, CXR_SPLIT)
 ED_TABLES = ("edstays.csv", "triage.csv", "vitalsign.csv", "medrecon.csv")
@@ -42,7 +37,7 @@ def mimic_weekly() -> dg.RunRequest:
     return dg.RunRequest(tags=ALL_DIRECTORIES_TAGS)
 
 
-def source_files(house: House) -> list[tuple[float, str]]:
+def source_files(house: House) -> FileTimes:
     """(time of the object, URL) of every table file of the configured source, oldest first.
 
     Only the tables are watched: a release of MIMIC replaces them whenever it changes images, and listing 377,110
@@ -54,7 +49,7 @@ def source_files(house: House) -> list[tuple[float, str]]:
         settings.mimic_ed_url: tuple(f"{folder}{name}" for folder in ("", "ed/") for name in ED_TABLES),
         settings.mimic_iv_url: tuple(f"{folder}patients.csv" for folder in ("", "hosp/")),
     }
-    found: list[tuple[float, str]] = []
+    found: FileTimes = []
     for url, names in roots.items():
         if url is None:
             continue
@@ -66,32 +61,6 @@ def source_files(house: House) -> list[tuple[float, str]]:
     return sorted(found)
 
 
-@dg.sensor(
-    job=mimic_job,
-    minimum_interval_seconds=60,
-    default_status=dg.DefaultSensorStatus.STOPPED,
-    description="Asks for one run of the wing when a source table is new or was rewritten.",
+mimic_new_source_files = new_files_sensor(
+    "mimic_new_source_files", mimic_job, source_files, watched="source tables", tags=ALL_DIRECTORIES_TAGS
 )
-def mimic_new_source_files(context: dg.SensorEvaluationContext, house: House) -> dg.SensorResult | dg.SkipReason:
-    """Cursor: newest object time seen and the objects seen around it; never the wall clock."""
-    state: dict[str, Any] = json.loads(context.cursor) if context.cursor else {"mark": 0.0, "seen": {}}
-    fresh = [
-        (time, key)
-        for time, key in source_files(house)
-        if time > state["mark"] - OVERLAP_S and state["seen"].get(key) != time
-    ]
-    if not fresh:
-        return dg.SkipReason("no new source tables")
-    mark = max(state["mark"], fresh[-1][0])
-    seen = {**state["seen"], **{key: time for time, key in fresh}}
-    cursor = {"mark": mark, "seen": {key: time for key, time in seen.items() if time > mark - OVERLAP_S}}
-    newest_time, newest_key = fresh[-1]
-    return dg.SensorResult(
-        run_requests=[
-            dg.RunRequest(
-                run_key=f"{newest_key}:{newest_time}:{len(fresh)}",
-                tags={**ALL_DIRECTORIES_TAGS, "mm/new_files": str(len(fresh))},
-            )
-        ],
-        cursor=json.dumps(cursor, sort_keys=True),
-    )

@@ -11,16 +11,14 @@ from rich.table import Table
 from resources.artifacts import ArtifactMissing, ArtifactStore
 from resources.settings import Settings
 from ui.running import RunReport
-
-# `mm demo --limit N` keeps the demo's proportions of train, validate and test.
-DEMO_SHARES = {"train_studies": 0.625, "validate_studies": 0.125, "test_studies": 0.25}
+from ui.wings import RunConfig, wings
 
 
-def demo_config(limit: int | None) -> dict[str, dict[str, Any]]:
-    """Run config of the demo: nothing, or a synthetic source of about `limit` linked studies."""
+def demo_config(limit: int | None) -> RunConfig:
+    """Run config of the demo: nothing, or synthetic sources of about `limit` records in every wing."""
     if limit is None:
         return {}
-    return {"mimic/source": {name: round(limit * share) for name, share in DEMO_SHARES.items()}}
+    return {asset: knobs for wing in wings().values() for asset, knobs in wing.demo_config(limit).items()}
 
 
 def print_run(report: RunReport) -> None:
@@ -48,18 +46,18 @@ def print_run(report: RunReport) -> None:
 
 
 def print_closing(report: RunReport, settings: Settings, *, seconds: float) -> None:
-    """The run, the ablation table and what to do next."""
+    """The run, the results of every wing in it that went well, and what to do next."""
     print_run(report)
     console = Console(soft_wrap=True)
     store = ArtifactStore(settings.home, settings.scratch)
-    try:
-        evaluation = store.current("mimic", "evaluation")
-    except ArtifactMissing:
-        evaluation = None
-    if evaluation is not None and report.succeeded:
-        rows = store.read_table(evaluation, "ablation.parquet").to_pylist()
-        kind = "SYNTHETIC data" if evaluation.synthetic else "real data"
-        console.print(ablation_table(rows, title=f"mimic, held-out test split, {kind}"))
+    for name, wing in wings().items():
+        if not report.succeeded_in(name):
+            continue
+        try:
+            evaluation = store.current(name, "evaluation")
+        except ArtifactMissing:
+            continue
+        console.print(wing.closing_table(store, evaluation))
     console.print(f"\n{'done' if report.succeeded else 'FAILED'} in {seconds:.0f} s, profile {settings.profile}")
     if report.succeeded:
         console.print(
@@ -67,25 +65,6 @@ def print_closing(report: RunReport, settings: Settings, *, seconds: float) -> N
             "       make dev     the graph on http://127.0.0.1:3000\n"
             "       .venv/bin/mm status"
         )
-
-
-def ablation_table(rows: list[dict[str, Any]], title: str) -> Table:
-    """One row per variant: macro AUROC with its interval, and the gain over the best single modality."""
-    table = Table("variant", "macro AUROC", "95 % interval", "minus best single", "95 % interval", title=title)
-    for row in rows:
-        table.add_row(
-            row["variant"],
-            f"{row['macro_auroc']:.3f}",
-            interval(row["macro_auroc_low"], row["macro_auroc_high"]),
-            "" if row["difference"] is None else f"{row['difference']:+.3f}",
-            interval(row["difference_low"], row["difference_high"]),
-        )
-    return table
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """`0.701 to 0.742`, or nothing."""
-    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
 
 
 def print_status(found: dict[str, Any]) -> None:

@@ -19,8 +19,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mm_assets.mimic.case import EmptyCase
 from mm_assets.records.unreadable import UnreadableImage
+from mm_assets.records.unusable import UnusableCase
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,8 @@ _TITLES = {
     500: "Internal error",
     503: "Nothing is released",
 }
-_IMAGE_STATUS = {"image_format_unsupported": 415, "image_too_large": 413}
+# By the codes of `records.unreadable` and of `UnusableCase`; any other is 422.
+_IMAGE_STATUS = {"image_format_unsupported": 415, "image_too_large": 413, "cube_too_large": 413}
 # The page needs inline scripts and styles, blob workers and data images; nothing needs another host.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; form-action 'self'"
@@ -77,8 +78,8 @@ def problem_of(error: Exception) -> tuple[int, str, str]:
             return error.status, error.code, error.detail
         case UnreadableImage():
             return _IMAGE_STATUS.get(error.reason_code, 422), error.reason_code, _image_sentence(error)
-        case EmptyCase():
-            return 422, "case_empty", str(error)
+        case UnusableCase():
+            return _IMAGE_STATUS.get(error.code, 422), error.code, str(error)
         case _:
             return 500, "internal_error", "The server failed on this request; its log has the reason."
 
@@ -96,8 +97,8 @@ def request_id_of(request: Request) -> str:
     return str(request.scope.get("state", {}).get("request_id", ""))
 
 
-def install(app: FastAPI, headers: Callable[[], dict[str, str]]) -> None:
-    """Give ``app`` the handlers and the middleware; ``headers`` tells what is being served right now."""
+def install(app: FastAPI, headers: Callable[[str], dict[str, str]]) -> None:
+    """Give ``app`` the handlers and the middleware; ``headers`` tells which model is behind a path right now."""
 
     def expected(request: Request, error: Exception) -> JSONResponse:
         return problem(request_id_of(request), *problem_of(error))
@@ -119,7 +120,7 @@ def install(app: FastAPI, headers: Callable[[], dict[str, str]]) -> None:
         fields = ", ".join(item["field"] for item in errors if item["field"]) or "the form"
         return problem(request_id_of(request), 422, "form_invalid", f"Not accepted: {fields}.", errors)
 
-    for kind in (ProblemError, UnreadableImage, EmptyCase):
+    for kind in (ProblemError, UnreadableImage, UnusableCase):
         app.add_exception_handler(kind, expected)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
@@ -134,7 +135,7 @@ class _EveryAnswer:
     fails.
     """
 
-    def __init__(self, app: ASGIApp, headers: Callable[[], dict[str, str]]) -> None:
+    def __init__(self, app: ASGIApp, headers: Callable[[str], dict[str, str]]) -> None:
         self.app, self.headers = app, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -158,7 +159,7 @@ class _EveryAnswer:
                 answer.setdefault("Referrer-Policy", "no-referrer")
                 answer.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
                 # A prediction has set its own: the model may have been replaced while it ran.
-                for name, value in self.headers().items():
+                for name, value in self.headers(scope["path"]).items():
                     answer.setdefault(name, value)
             await send(message)
 

@@ -1,44 +1,53 @@
 """The released model of a wing, kept up to date while the server runs.
 
-Belongs here: noticing a new release, loading it beside the one in use, trying it once, swapping one
-reference.
-Does not belong here: what a model answers (the wing's predictor) or how a release is published (the
-artifacts).
+Belongs here: noticing a new release, loading it beside the one in use, trying it once, swapping one reference.
+Does not belong here: what a model answers (the wing's predictor), which wings there are (`ui.wings`) and how a release
+is published (the artifacts).
 """
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
-from mm_assets.mimic.case import ChestCase, Predictor
+from mm_assets.learning.provenance import Origin
 from resources.artifacts import Artifact, ArtifactMissing, ArtifactStore
 
 log = logging.getLogger(__name__)
 
-Load = Callable[[Path, Artifact], Predictor]
 
-# For a release without examples.
-TRIAL_CASE = ChestCase(complaint="cough", age=60, heartrate=90)
+class Served(Protocol):
+    """What every released model can do, whatever it answers; routes and pages know their wing's own predictor."""
+
+    @property
+    def provenance(self) -> Origin: ...
+
+    @property
+    def examples(self) -> Sequence[Any]:
+        """Cases ready to click; none in a model of patients' data."""
+        ...
+
+    def try_once(self) -> None:
+        """Answer a case of its own; raises when this model cannot."""
+        ...
 
 
-def load_mimic(folder: Path, artifact: Artifact) -> Predictor:
-    """The predictor of a released `mimic` model, from the local folder of its artifact."""
-    from mm_assets.mimic.predictor import MimicPredictor
-
-    return MimicPredictor.load(folder, version=artifact.version, run_id=artifact.run_id)
+P = TypeVar("P", bound=Served)
+# From the local folder of a released artifact to its predictor.
+Load = Callable[[Path, Artifact], P]
 
 
 @dataclass(frozen=True)
-class Release:
+class Release(Generic[P]):
     """A model that has answered its trial case."""
 
     version: str
-    predictor: Predictor
+    predictor: P
 
 
-class ReleasedModel:
+class ReleasedModel(Generic[P]):
     """Holds the newest working release of a wing.
 
     Readers take `current` once per request and keep that object: a swap is one assignment and needs no lock.
@@ -46,9 +55,9 @@ class ReleasedModel:
     is tried again only when another version is published.
     """
 
-    def __init__(self, store: ArtifactStore, wing: str, load: Load, *, interval_s: float = 1.0) -> None:
+    def __init__(self, store: ArtifactStore, wing: str, load: Load[P], *, interval_s: float = 1.0) -> None:
         self.wing = wing
-        self.current: Release | None = None
+        self.current: Release[P] | None = None
         self.last_error: str | None = None
         self._store, self._load, self._interval_s = store, load, interval_s
         self._failed_version: str | None = None
@@ -75,7 +84,7 @@ class ReleasedModel:
             return False
         try:
             predictor = self._load(folder, artifact)
-            predictor.predict(predictor.examples[0].case if predictor.examples else TRIAL_CASE)
+            predictor.try_once()
         except Exception as error:
             log.exception("release %s of %s is not usable", version, self.wing)
             self._failed_version = version

@@ -6,25 +6,27 @@ Does not belong here: printing (ui.cli) and what assets do.
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 from mm_assets.definitions import build_defs
-from mm_assets.mimic.schema import DIRECTORIES
 from resources.artifacts import ArtifactMissing, ArtifactStore
 from resources.dagster_resources import House
 from resources.errors import MendableError
 from ui.home import prepare_dagster_home
 from ui.live_runs import end_dead_runs, marked_alive
-
-PARTITION_RANGE = re.compile(r"^(p\d\d)(?:\.\.(p\d\d))?$")
+from ui.wings import RunConfig
 
 
 class SelectionError(MendableError):
-    """The selection or partition does not name anything in the graph."""
+    """The selection, partition or configuration does not name anything in the graph."""
+
+
+class KnobError(MendableError):
+    """A knob is not one of its asset, or has a value that it cannot take."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ class RunReport:
     succeeded: bool
     steps: tuple[StepReport, ...]
     checks: tuple[CheckReport, ...]
+
+    def succeeded_in(self, wing: str) -> bool:
+        """Whether the run had assets of the wing, and none of its steps or blocking checks failed."""
+        steps = [step for step in self.steps if step.name.startswith(f"{wing}/")]
+        stopped = any(c.blocking and not c.passed for c in self.checks if c.asset.startswith(f"{wing}/"))
+        return any(step.is_asset for step in steps) and all(step.succeeded for step in steps) and not stopped
 
 
 def asset_selection(text: str) -> dg.AssetSelection:
@@ -94,16 +102,16 @@ def with_missing_upstream(keys: list[dg.AssetKey], store: ArtifactStore) -> list
     wanted, todo = set(keys), list(keys)
     while todo:
         for parent in graph.get(todo.pop()).parent_keys:
-            if parent not in wanted and not is_published(store, parent, graph.get(parent).is_partitioned):
+            if parent not in wanted and not is_published(store, parent, partition_names(graph.get(parent))):
                 wanted.add(parent)
                 todo.append(parent)
     return sorted(wanted)
 
 
-def is_published(store: ArtifactStore, key: dg.AssetKey, partitioned: bool) -> bool:
-    """Whether the asset has a current artifact; a partitioned one, of every directory."""
-    if partitioned:
-        return set(DIRECTORIES) <= set(store.partitions(*key.path))
+def is_published(store: ArtifactStore, key: dg.AssetKey, partitions: Sequence[str]) -> bool:
+    """Whether the asset has a current artifact; a partitioned one, of every partition."""
+    if partitions:
+        return set(partitions) <= set(store.partitions(*key.path))
     try:
         store.version(*key.path)
     except ArtifactMissing:
@@ -111,15 +119,27 @@ def is_published(store: ArtifactStore, key: dg.AssetKey, partitioned: bool) -> b
     return True
 
 
-def partition_tags(partition: str | None) -> dict[str, str]:
-    """Run tags for one directory (`p12`), a range (`p10..p13`) or, unset, all of p10..p19 in one run."""
-    if partition is None:
-        first, last = DIRECTORIES[0], DIRECTORIES[-1]
-    else:
-        match = PARTITION_RANGE.match(partition)
-        first, last = (match[1], match[2] or match[1]) if match else ("", "")
-        if first not in DIRECTORIES or last not in DIRECTORIES or first > last:
-            raise SelectionError(f"no partition '{partition}': give one of p10..p19, or a range such as p10..p13")
+def partition_names(node: Any) -> list[str]:
+    """The partitions of an asset of the graph, in order; none where it has none."""
+    return list(node.partitions_def.get_partition_keys()) if node.is_partitioned else []
+
+
+def partition_tags(partition: str | None, names: Sequence[str]) -> dict[str, str]:
+    """Run tags for one partition (`p12`), a range (`p10..p13`) or, unset, all of the names in one run.
+
+    Without names nothing selected is partitioned, and there are no tags. Raises SelectionError.
+    """
+    if not names:
+        if partition is not None:
+            raise SelectionError(f"nothing selected has partitions: leave out --partition {partition}")
+        return {}
+    first, _, last = (partition or f"{names[0]}..{names[-1]}").partition("..")
+    last = last or first
+    if first not in names or last not in names or names.index(first) > names.index(last):
+        raise SelectionError(
+            f"no partition '{partition}': give one of {names[0]}..{names[-1]}, or a range such as "
+            f"{names[0]}..{names[min(3, len(names) - 1)]}"
+        )
     return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
 
 
@@ -127,16 +147,24 @@ def run_selection(
     keys: list[dg.AssetKey],
     *,
     partition: str | None = None,
-    config: Mapping[str, Mapping[str, Any]] | None = None,
+    config: RunConfig | None = None,
     house: House | None = None,
 ) -> RunReport:
-    """Materialise the keys with their checks in this process; `config` is {"wing/asset": {knob: value}}.
+    """Materialise the keys with their checks in this process; knobs of assets that are not selected wait for theirs.
 
-    Versions that nothing current was made from are swept away afterwards.
+    Versions that nothing current was made from are swept away afterwards. Raises SelectionError, KnobError.
     """
     house = house or House()
     job = dg.define_asset_job("mm_run", selection=dg.AssetSelection.assets(*keys))
     definitions = dg.Definitions.merge(build_defs(house), dg.Definitions(jobs=[job]))
+    graph = definitions.resolve_asset_graph()
+    unknown = set(config or {}) - {"/".join(key.path) for key in graph.materializable_asset_keys}
+    if unknown:
+        raise SelectionError(f"no asset {', '.join(sorted(unknown))} to configure; `mm status` lists every asset")
+    partitionings = {tuple(partition_names(graph.get(key))) for key in keys} - {()}
+    if len(partitionings) > 1:
+        raise SelectionError("the selected assets have different partitions: materialise one kind after the other")
+    tags = partition_tags(partition, next(iter(partitionings), ()))
     wanted = {"/".join(key.path) for key in keys}
     run_config = {
         "ops": {
@@ -149,13 +177,12 @@ def run_selection(
     home, instance, run_id = prepare_dagster_home(), dg.DagsterInstance.get(), str(uuid.uuid4())
     end_dead_runs(instance, home)
     with marked_alive(home, run_id):
-        result = definitions.resolve_job_def("mm_run").execute_in_process(
-            instance=instance,
-            run_id=run_id,
-            tags=partition_tags(partition),
-            run_config=run_config,
-            raise_on_error=False,
-        )
+        try:
+            result = definitions.resolve_job_def("mm_run").execute_in_process(
+                instance=instance, run_id=run_id, tags=tags, run_config=run_config, raise_on_error=False
+            )
+        except dg.DagsterInvalidConfigError as error:
+            raise KnobError(f"the configuration does not fit: {knob_errors(error)}") from None
     house.artifacts().sweep()
     return RunReport(
         run_id=result.run_id,
@@ -163,6 +190,12 @@ def run_selection(
         steps=tuple(step_reports(result, wanted)),
         checks=tuple(check_reports(result)),
     )
+
+
+def knob_errors(error: dg.DagsterInvalidConfigError) -> str:
+    """What is wrong with which knob of which asset, in one line."""
+    # "... at path root:ops:mimic__source:config:seed." -> "... at mimic/source:seed."
+    return " ".join(re.sub(r"path root:ops:(\w+?)__(\w+):config", r"\1/\2", item.message) for item in error.errors)
 
 
 def step_reports(result: dg.ExecuteInProcessResult, assets: set[str]) -> list[StepReport]:

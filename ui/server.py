@@ -1,27 +1,33 @@
 """The server: API routes, the demo page mounted beside them, and the released models behind both.
 
 Belongs here: what is served where, and start-up and shut-down.
-Does not belong here: a wing's routes (`ui.routes`), pages (`ui.pages`) or predictor (`mm_assets.<wing>`).
+Does not belong here: which wings there are (`ui.wings`), a wing's routes (`ui.routes`), pages (`ui.pages`) or predictor
+(`mm_assets.<wing>`).
 """
 
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi_offline import FastAPIOffline
 
 from resources.artifacts import ArtifactStore
 from resources.errors import MendableError
 from resources.settings import Settings
-from ui.problems import ProblemError, install, problem, request_id_of
-from ui.released import ReleasedModel, load_mimic
-from ui.routes import mimic as mimic_routes
+from ui.problems import REQUEST_ID, ProblemError, install, problem, request_id_of
+from ui.released import ReleasedModel
+from ui.routes.shared import PROVENANCE_HEADERS, provenance_headers
+from ui.wings import wing_named, wings
 
 log = logging.getLogger(__name__)
+
+Models = Mapping[str, ReleasedModel[Any]]
 
 API_VERSION = "1"
 # A lung field in two strokes; served to browsers that ask for an icon.
@@ -42,22 +48,26 @@ class PortInUse(MendableError):
 def create_app(settings: Settings) -> FastAPI:
     """The whole application, serving what is released under ``settings.home``."""
     store = ArtifactStore(settings.home, settings.scratch)
-    # Uploads are patients' films: they stay in our own scratch and are removed after an hour
+    # Uploads are patients' images: they stay in our own scratch and are removed after an hour
     # (`ui.pages.demo`). Gradio reads these when it is imported.
     os.environ.setdefault("GRADIO_TEMP_DIR", str(settings.scratch / "uploads"))
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    return assemble({"mimic": ReleasedModel(store, "mimic", load_mimic)})
+    models = {name: ReleasedModel(store, name, wing.load) for name, wing in wings().items()}
+    return assemble(models, settings.cors_origins)
 
 
-def assemble(wings: Mapping[str, ReleasedModel]) -> FastAPI:
-    """Routes and page around the models of the wings; they are watched while the application runs."""
+def assemble(models: Models, cors_origins: Sequence[str] = ()) -> FastAPI:
+    """Routes and page around the models by wing; they are watched while the application runs.
+
+    Pages of `cors_origins` may call the API from a browser; without credentials, since there are none.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        for released in wings.values():
+        for released in models.values():
             released.start()
         yield
-        for released in wings.values():
+        for released in models.values():
             released.stop()
 
     app: FastAPI = FastAPIOffline(
@@ -69,33 +79,47 @@ def assemble(wings: Mapping[str, ReleasedModel]) -> FastAPI:
         lifespan=lifespan,
     )
 
-    def provenance_now() -> dict[str, str]:
-        release = wings["mimic"].current
-        return mimic_routes.provenance_headers(release.predictor.provenance) if release else {}
+    routers = {name: wing_named(name).router(released) for name, released in models.items()}
+    behind = {getattr(route, "path", ""): models[name] for name, router in routers.items() for route in router.routes}
+
+    def provenance_now(path: str) -> dict[str, str]:
+        release = behind[path].current if path in behind else None
+        return provenance_headers(release.predictor.provenance) if release else {}
 
     install(app, provenance_now)
-    _add_service_routes(app, wings)
-    app.include_router(mimic_routes.router(wings["mimic"]))
+    # Outside of the rest, so that a page of another origin can read why it was refused.
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=cors_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=[REQUEST_ID],
+        expose_headers=[REQUEST_ID, "Link", *PROVENANCE_HEADERS],
+    )
+    _add_service_routes(app, models)
+    for router in routers.values():
+        app.include_router(router)
 
     # After the wings' own routes, so that it answers for all other names.
     @app.post("/predict/{wing}", include_in_schema=False)
     def predict_unknown(wing: str) -> None:
-        raise ProblemError(404, "unknown_wing", f"No such wing; there is: {', '.join(sorted(wings))}.")
+        raise ProblemError(404, "unknown_wing", f"No such wing; there is: {', '.join(sorted(models))}.")
 
     from ui.pages import demo
 
-    return demo.mount(app, wings["mimic"])
+    return demo.mount(app, models)
 
 
-def _add_service_routes(app: FastAPI, wings: Mapping[str, ReleasedModel]) -> None:
+def _add_service_routes(app: FastAPI, models: Models) -> None:
     @app.get("/", include_in_schema=False)
     def root(request: Request) -> Response:
         vary = {"Vary": "Accept"}
         if "text/html" in request.headers.get("accept", ""):
             return RedirectResponse("/demo/", headers=vary)
         links = {"demo": "/demo/", "docs": "/docs", "openapi": "/openapi.json", "ready": "/readyz"}
-        predict = {wing: f"/predict/{wing}" for wing in sorted(wings)}
-        return JSONResponse({"name": app.title, "version": app.version, **links, "predict": predict}, headers=vary)
+        predict = {wing: f"/predict/{wing}" for wing in sorted(models)}
+        # Clients of the earlier program look for `message`.
+        said = {"message": f"{app.title} API is running", "name": app.title, "version": app.version}
+        return JSONResponse({**said, **links, "predict": predict}, headers=vary)
 
     @app.get("/healthz", tags=["service"], summary="Is the process up")
     def healthz() -> dict[str, str]:
@@ -109,13 +133,13 @@ def _add_service_routes(app: FastAPI, wings: Mapping[str, ReleasedModel]) -> Non
                 "provenance": released.current.predictor.provenance.model_dump() if released.current else None,
                 "last_error": released.last_error,
             }
-            for wing, released in sorted(wings.items())
+            for wing, released in sorted(models.items())
         }
-        waiting = [wing for wing, released in sorted(wings.items()) if released.current is None]
-        if waiting:
-            tried = [str(wings[wing].last_error) for wing in waiting if wings[wing].last_error]
-            mend = " ".join(f"Run `mm demo --wing {wing}`." for wing in waiting)
-            detail = " ".join([f"Nothing is served for {', '.join(waiting)}.", *tried, mend])
+        # One wing is enough: whoever uses one does not wait for the others.
+        if all(released.current is None for released in models.values()):
+            tried = [released.last_error for _, released in sorted(models.items()) if released.last_error]
+            mend = " ".join(f"Run `mm demo --wing {wing}`." for wing in sorted(models))
+            detail = " ".join([f"Nothing is served for {', '.join(sorted(models))}.", *tried, mend])
             return problem(request_id_of(request), 503, "nothing_released", detail)
         return JSONResponse({"status": "ready", "wings": state})
 

@@ -1,7 +1,7 @@
 """`mm study`: the numbers of the README, with where and when they were measured.
 
-Belongs here: running the study profile, writing docs/results/<wing>.json, and the README's table made from it.
-Does not belong here: any number that an asset has not measured.
+Belongs here: running the study profile, writing docs/results/<wing>.json, and the README's part made from it.
+Does not belong here: any number that an asset has not measured, and how a wing's table looks (its entry).
 """
 
 import json
@@ -10,6 +10,7 @@ import platform
 import re
 import subprocess
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from resources.dagster_resources import House
 from resources.errors import MendableError
 from resources.settings import load_settings
 from ui.home import REPOSITORY
+from ui.wings import wing_named
 
 RESULTS = REPOSITORY / "docs" / "results"
 README = REPOSITORY / "README.md"
-TABLES = ("ablation", "per_label", "subgroups", "missing_modality", "calibration_methods")
 
 
 class StudyFailed(MendableError):
@@ -55,7 +56,7 @@ def run_study(wing: str) -> Path:
 def results_of(wing: str, house: House, *, seconds: float) -> dict[str, Any]:
     """What is committed: headline, tables, versions, and where it was measured."""
     settings, store = house.settings(), house.artifacts()
-    evaluation = store.current(wing, "evaluation")
+    evaluation, tables = store.current(wing, "evaluation"), wing_named(wing).study_tables
     return {
         "wing": wing,
         "profile": settings.profile,
@@ -67,7 +68,7 @@ def results_of(wing: str, house: House, *, seconds: float) -> dict[str, Any]:
         "versions": {"evaluation": evaluation.version, **evaluation.upstream},
         "training": store.read_json(store.current(wing, "model"), "training.json"),
         "headline": evaluation.metrics,
-        **{name: store.read_table(evaluation, f"{name}.parquet").to_pylist() for name in TABLES},
+        **{name: store.read_table(evaluation, f"{name}.parquet").to_pylist() for name in tables},
     }
 
 
@@ -97,37 +98,17 @@ def machine() -> str:
     return f"{model or platform.processor()}, {cores} cores, {gpu}, {software}"
 
 
-def write_readme_table(wing: str, results: dict[str, Any]) -> None:
-    """Replace what stands between the README's markers for this wing."""
+def write_readme_table(wing: str, results: Mapping[str, Any]) -> None:
+    """Replace what stands between the README's markers for this wing. Raises StudyFailed where it has none."""
     text = README.read_text(encoding="utf-8")
     start, end = f"<!-- results:{wing} -->", f"<!-- /results:{wing} -->"
+    if start not in text or end not in text:
+        raise StudyFailed(f"the README has no place for {wing}: put {start} and {end} where its table belongs")
     before, _, rest = text.partition(start)
     _, _, after = rest.partition(end)
     README.write_text(f"{before}{start}\n{readme_table(results)}\n{end}{after}", encoding="utf-8")
 
 
-def readme_table(results: dict[str, Any]) -> str:
-    """Markdown of the ablation, generated from a results file."""
-    head = results["headline"]
-    lines = [
-        f"{'**Synthetic data.** ' if results['synthetic'] else ''}Test split: {head['n_test']:,} studies of "
-        f"{head['n_patients_test']:,} patients, {head['n_seeds']} seeds, 95 % intervals over patients. "
-        f"Measured {results['date']} on {results['machine']}, commit {results['commit']}.",
-        "",
-        "| variant | macro AUROC | 95 % interval | minus best single | 95 % interval |",
-        "|---|---:|---|---:|---|",
-    ]
-    for row in results["ablation"]:
-        difference = row["difference"]
-        lines.append(
-            f"| {row['variant']} | {row['macro_auroc']:.3f} | {row['macro_auroc_low']:.3f} to "
-            f"{row['macro_auroc_high']:.3f} | {'' if difference is None else f'{difference:+.3f}'} | "
-            + ("" if difference is None else f"{row['difference_low']:+.3f} to {row['difference_high']:+.3f}")
-            + " |"
-        )
-    lines += [
-        "",
-        f"Calibration error (ECE) {head['ece_before']:.3f} before and {head['ece_after']:.3f} after calibration fitted "
-        f"on validate. All tables: [docs/results/{results['wing']}.json](docs/results/{results['wing']}.json).",
-    ]
-    return "\n".join(lines)
+def readme_table(results: Mapping[str, Any]) -> str:
+    """Markdown of a wing's results, generated from a results file."""
+    return wing_named(results["wing"]).readme_table(results)

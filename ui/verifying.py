@@ -1,17 +1,15 @@
-"""`mm verify` and `mm synth`: trees before they are run.
+"""What `mm verify` and `mm synth` share between wings.
 
-Belongs here: calling the wing's modules with the settings, and the terminal's view of what they say.
-Does not belong here: what makes a tree complete (mimic/verify.py) and what a synthetic one holds (mimic/synthetic).
+Belongs here: the terminal's view of findings, and the folder that a synthetic tree may be written to.
+Does not belong here: what is looked at (each wing's own module).
 """
 
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from resources.errors import MendableError
-from resources.settings import Settings
 
 LEVEL_STYLES = {"ok": "green", "warn": "yellow", "error": "red"}
 
@@ -24,57 +22,17 @@ class FolderTaken(MendableError):
     """The target folder is not empty."""
 
 
-def verify_configured_mimic(settings: Settings) -> dict[str, Any]:
-    """Findings and the estimate of a run as plain values; `errors` counts what stands in the way."""
-    from mm_assets.mimic.published import store_opener
-    from mm_assets.mimic.source import configured_source
-    from mm_assets.mimic.verify import ESTIMATE_LEAVES_OUT, verify
-
-    source = configured_source(settings.mimic_cxr_url, settings.mimic_ed_url, settings.mimic_iv_url)
-    if source is None:
-        raise NothingToVerify(
-            "no source is configured: set MM_MIMIC_CXR_URL and MM_MIMIC_ED_URL (and MM_MIMIC_IV_URL), "
-            "or write a synthetic tree with `mm synth mimic --to DIR`"
-        )
-    found = verify(source, store_opener(settings), settings)
-    return {
-        "source": asdict(source),
-        "findings": [asdict(finding) for finding in found.findings],
-        "estimate": asdict(found.estimate) if found.estimate else None,
-        "estimate_leaves_out": ESTIMATE_LEAVES_OUT,
-        "errors": sum(finding.level == "error" for finding in found.findings),
-    }
-
-
-def print_findings(report: dict[str, Any]) -> None:
-    """A line per finding, then what a run will take."""
+def print_findings(findings: Iterable[Mapping[str, str]]) -> None:
+    """A line per finding (`level` ok, warn or error; `what`) and one more where there is something to `mend`."""
     console = Console(soft_wrap=True)
-    for finding in report["findings"]:
+    for finding in findings:
         style = LEVEL_STYLES[finding["level"]]
         console.print(f"[{style}]{finding['level']:<5}[/{style}] {finding['what']}", highlight=False)
         if finding["mend"]:
             console.print(f"      {finding['mend']}", highlight=False)
-    if estimate := report["estimate"]:
-        console.print(
-            f"\n{estimate['studies']:,} studies: reads {estimate['read_bytes'] / 1e9:.1f} GB, stores "
-            f"{estimate['stored_bytes'] / 1e9:.1f} GB, about {estimate['wall_seconds'] / 60:.0f} min up to phase 3 "
-            f"({estimate['cpu_seconds'] / 60:.0f} CPU-min), {estimate['memory_bytes'] / 1e9:.1f} GB of memory.\n"
-            f"Not in it: {report['estimate_leaves_out']}.",
-            highlight=False,
-        )
 
 
-def write_synthetic_mimic(to: Path, *, patients: int, seed: int, scale: float) -> list[str]:
-    """Write a tree of about `patients` patients; returns the lines to print."""
-    from mm_assets.mimic.synthetic.tree import TreeConfig, write_tree
-
+def require_new_folder(to: Path) -> None:
+    """Raise FolderTaken unless the folder is missing or empty."""
     if to.exists() and any(to.iterdir()):
         raise FolderTaken(f"{to} is not empty: give a new folder, or empty it")
-    report = write_tree(to, TreeConfig.for_patients(patients, seed=seed, scale=scale))
-    return [
-        report.describe(),
-        "use it as a source:",
-        f"  export MM_MIMIC_CXR_URL={to.absolute() / 'cxr'}",
-        f"  export MM_MIMIC_ED_URL={to.absolute() / 'ed'}",
-        f"  export MM_MIMIC_IV_URL={to.absolute() / 'iv'}",
-    ]

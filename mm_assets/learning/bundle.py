@@ -5,7 +5,7 @@ network from the specification (each wing's model module) and deciding that a mo
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,21 @@ from resources.errors import MendableError
 
 WEIGHTS, SPEC, CARD = "model.safetensors", "model.json", "card.md"
 
-# Key -> types its value may have. ``thresholds`` and ``temperature`` are per label or one number.
+# Key -> types its value may have.
 REQUIRED: dict[str, tuple[type, ...]] = {
+    "wing": (str,),
     "architecture": (dict,),
     "preprocessing": (dict,),
-    "labels": (list,),
-    "thresholds": (dict, list),
-    "temperature": (dict, list, float, int),
     "upstream": (dict,),
     "metrics": (dict,),
     "synthetic": (bool,),
+}
+# What a model of labels has beside, and a model of one number need not have. Where there are ``labels``, the others
+# hold a value per label, or one for all.
+OPTIONAL: dict[str, tuple[type, ...]] = {
+    "labels": (list,),
+    "thresholds": (dict, list),
+    "temperature": (dict, list, float, int),
 }
 
 
@@ -42,21 +47,29 @@ class Bundle:
     card: str
 
 
-def check_spec(spec: Mapping[str, Any]) -> None:
-    """Raise BundleIncomplete unless every required key is there with the right type and label count."""
-    for key, kinds in REQUIRED.items():
+def require_keys(spec: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Raise BundleIncomplete naming the first of the keys that is not there."""
+    for key in keys:
         if key not in spec:
             raise BundleIncomplete(f"the model specification lacks '{key}': release the model again")
-        if not isinstance(spec[key], kinds):
+
+
+def check_spec(spec: Mapping[str, Any]) -> None:
+    """Raise BundleIncomplete unless every required key is there, each key has its type, and all labels have theirs."""
+    require_keys(spec, REQUIRED)
+    for key, kinds in {**REQUIRED, **OPTIONAL}.items():
+        if key in spec and not isinstance(spec[key], kinds):
             raise BundleIncomplete(
                 f"'{key}' of the model specification is a {type(spec[key]).__name__}, not a "
                 f"{' or '.join(kind.__name__ for kind in kinds)}: release the model again"
             )
-    labels = spec["labels"]
+    labels = spec.get("labels")
+    if labels is None:
+        return
     if not labels or len(set(labels)) != len(labels):
         raise BundleIncomplete("'labels' of the model specification must be distinct names: release the model again")
     for key in ("thresholds", "temperature"):
-        value = spec[key]
+        value = spec.get(key)
         wrong_names = isinstance(value, dict) and set(value) != set(labels)
         wrong_count = isinstance(value, list) and len(value) != len(labels)
         if wrong_names or wrong_count:

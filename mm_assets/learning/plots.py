@@ -59,7 +59,7 @@ def as_markdown(png: bytes, alt: str = "figure") -> str:
 
 def reliability_diagram(curves: Mapping[str, ReliabilityBins], title: str) -> bytes:
     """Observed frequency against predicted probability, a line per model; point area is bin size."""
-    figure = _figure(5.2, 5.0)
+    figure = new_figure(5.2, 5.0)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="perfect")
     for colour, marker, (name, bins) in zip(COLOURS, "osD^vP*", curves.items(), strict=False):
@@ -70,7 +70,7 @@ def reliability_diagram(curves: Mapping[str, ReliabilityBins], title: str) -> by
     axes.set_ylim(-0.02, 1.02)
     axes.set_aspect("equal")
     axes.legend(loc="upper left", frameon=False)
-    return _png(figure)
+    return small_png(figure)
 
 
 def roc_grid(scores: Array, targets: Array, mask: BoolArray, labels: Sequence[str], areas: npt.ArrayLike) -> bytes:
@@ -85,7 +85,7 @@ def roc_grid(scores: Array, targets: Array, mask: BoolArray, labels: Sequence[st
         axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8)
         axes.plot(false_pos / false_pos[-1], true_pos / true_pos[-1], color=COLOURS[0], linewidth=1.4)
         axes.set_title(f"{labels[k]}\nAUROC {area:.2f}", fontsize=8.5)
-    return _png(figure)
+    return small_png(figure)
 
 
 def pr_grid(scores: Array, targets: Array, mask: BoolArray, labels: Sequence[str], areas: npt.ArrayLike) -> bytes:
@@ -101,7 +101,7 @@ def pr_grid(scores: Array, targets: Array, mask: BoolArray, labels: Sequence[str
         axes.axhline(prevalence, color=GREY, linestyle=":", linewidth=0.8)
         axes.step(true_pos / true_pos[-1], true_pos / (true_pos + false_pos), color=COLOURS[0], linewidth=1.4)
         axes.set_title(f"{labels[k]}\nAUPRC {area:.2f}, prev. {prevalence:.2f}", fontsize=8.5)
-    return _png(figure)
+    return small_png(figure)
 
 
 def confusion_grid(counts: npt.ArrayLike, labels: Sequence[str]) -> bytes:
@@ -118,12 +118,12 @@ def confusion_grid(counts: npt.ArrayLike, labels: Sequence[str]) -> bytes:
         axes.set_xticks([0, 1], ["called +", "called -"] if bottom else ["", ""], fontsize=8)
         axes.set_yticks([0, 1], ["truly +", "truly -"] if left else ["", ""], fontsize=8)
         axes.tick_params(length=0)
-    return _png(figure)
+    return small_png(figure)
 
 
 def training_curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]) -> bytes:
     """Curves over epochs: panel title -> line name -> (epochs, values)."""
-    figure = _figure(4.6 * len(panels), 3.4)
+    figure = new_figure(4.6 * len(panels), 3.4)
     for axes, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for colour, style, (name, (epochs, values)) in zip(
             COLOURS, ("-", "--", "-.", ":", "-", "--", "-."), lines.items(), strict=False
@@ -134,12 +134,12 @@ def training_curves(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Seq
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False, loc="best")
         axes.grid(color=LIGHT, linewidth=0.5)
-    return _png(figure)
+    return small_png(figure)
 
 
 def cohort_flow(steps: Sequence[FlowStep]) -> bytes:
     """CONSORT-like diagram: what is left after each filter on the left, what the filter took on the right."""
-    figure = _figure(8.4, 0.3 + 1.0 * len(steps))
+    figure = new_figure(8.4, 0.3 + 1.0 * len(steps))
     axes = figure.subplots()
     axes.set(xlim=(0, 10), ylim=(-len(steps) + 0.45, 0.55))
     axes.set_axis_off()
@@ -155,7 +155,7 @@ def cohort_flow(steps: Sequence[FlowStep]) -> bytes:
         taken = f"excluded: {before.images - here.images:,} images, {before.studies - here.studies:,} studies"
         axes.annotate("", xy=(6.3, -k + 0.5), xytext=(3.0, -k + 0.5), arrowprops={"arrowstyle": "->", "color": GREY})
         axes.text(6.45, -k + 0.5, taken, ha="left", va="center", fontsize=8, bbox=lost, zorder=2)
-    return _png(figure)
+    return small_png(figure)
 
 
 def contact_sheet(films: Sequence[tuple[bytes, str]], columns: int = 6) -> bytes:
@@ -188,12 +188,12 @@ def histogram(values: npt.ArrayLike, *, title: str, xlabel: str, bins: int = 30)
     """Distribution of [N] numbers; NaN are counted in the title and not drawn."""
     array = np.asarray(values, dtype=np.float64)
     known = array[np.isfinite(array)]
-    figure = _figure(5.4, 3.4)
+    figure = new_figure(5.4, 3.4)
     axes = figure.subplots()
     axes.hist(known, bins=bins, color=COLOURS[0], edgecolor="white", linewidth=0.5)
     missing = f", {array.size - known.size:,} missing" if known.size < array.size else ""
     axes.set(title=f"{title} (n = {known.size:,}{missing})", xlabel=xlabel, ylabel="count")
-    return _png(figure)
+    return small_png(figure)
 
 
 def bar_table(bars: Sequence[Bar], *, title: str, xlabel: str, reference: float | None = None) -> bytes:
@@ -201,7 +201,7 @@ def bar_table(bars: Sequence[Bar], *, title: str, xlabel: str, reference: float 
 
     Around 0 the values are differences and carry their sign.
     """
-    figure = _figure(7.0, 0.9 + 0.32 * len(bars))
+    figure = new_figure(7.0, 0.9 + 0.32 * len(bars))
     axes = figure.subplots()
     if reference is not None:
         axes.axvline(reference, color=GREY, linestyle=":", linewidth=1)
@@ -214,6 +214,7 @@ def bar_table(bars: Sequence[Bar], *, title: str, xlabel: str, reference: float 
         axes.plot(bar.value, k, "o", color=COLOURS[0], markersize=4.5)
     axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
     axes.set(title=title, xlabel=xlabel, ylim=(max(len(bars), 1) - 0.5, -0.5))
+    axes.locator_params(axis="x", nbins=6)
     axes.spines[["top", "right"]].set_visible(False)
     numbers = axes.twinx()
     numbers.set_yticks(range(len(bars)), [_written(bar, signed=reference == 0) for bar in bars], fontsize=9)
@@ -221,7 +222,7 @@ def bar_table(bars: Sequence[Bar], *, title: str, xlabel: str, reference: float 
     numbers.spines[:].set_visible(False)
     for shown in (axes, numbers):
         shown.tick_params(axis="y", length=0)
-    return _png(figure)
+    return small_png(figure)
 
 
 def _written(bar: Bar, signed: bool) -> str:
@@ -244,7 +245,8 @@ def _two_lines(text: str, width: int, length: Callable[..., float]) -> list[str]
     return [first, second]
 
 
-def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> "Figure":
+def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> "Figure":
+    """An empty figure of ``width`` x ``height`` inches at 100 pixels an inch."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -257,7 +259,7 @@ def _panels(labels: Sequence[str], side: float) -> "tuple[Figure, list[Axes]]":
     """One titled square panel per label; margins are fixed, because fitting 14 panels takes seconds."""
     rows = math.ceil(len(labels) / GRID_COLUMNS)
     width, height = side * GRID_COLUMNS + 1.0, (side + 0.45) * rows + 0.5
-    figure = _figure(width, height, layout=None)
+    figure = new_figure(width, height, layout=None)
     figure.subplots_adjust(
         left=0.7 / width,
         right=1 - 0.4 / width,
@@ -298,7 +300,7 @@ def _operating_points(scores: Array, targets: Array, mask: BoolArray) -> tuple[A
     return np.concatenate([[0.0], true_pos]), np.concatenate([[0.0], false_pos])
 
 
-def _png(figure: "Figure") -> bytes:
+def small_png(figure: "Figure") -> bytes:
     """Encode a figure with a palette: line art loses nothing visible and shrinks to a third."""
     from PIL import Image
 

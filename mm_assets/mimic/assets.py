@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mm_assets.mimic.profiles import Knobs
+from mm_assets.mimic.profiles import MimicKnobs
 from mm_assets.mimic.schema import DIRECTORIES
 from mm_assets.records.publishing import materialized, publish
 from resources.dagster_resources import House
@@ -27,7 +27,7 @@ directories = dg.StaticPartitionsDefinition(list(DIRECTORIES))
 one_run = dg.BackfillPolicy.single_run()
 
 
-class SourceConfig(Knobs):
+class SourceConfig(MimicKnobs):
     """Size and difficulty of the synthetic tree; ignored where real data is configured. Unset: the profile's."""
 
     train_studies: int | None = None  # linked studies per split

@@ -11,7 +11,8 @@ from typing import Annotated, Literal, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from resources.errors import MendableError
+from mm_assets.learning.provenance import Origin
+from mm_assets.records.unusable import UnusableCase
 
 Modality = Literal["image", "text", "tabular"]
 
@@ -34,7 +35,6 @@ FIELD_NAMES: dict[str, str] = {
     "acuity": "acuity",
     "minutes_since_arrival": "minutes since arrival",
 }
-DISCLAIMER = "Research software. Not a diagnostic device: no clinical decision may rest on this answer."
 
 # Which fields of a case a modality consists of. `view` is not read by the model.
 MODALITY_FIELDS: dict[Modality, tuple[str, ...]] = {
@@ -150,17 +150,12 @@ class CaseWarning(BaseModel):
     message: str
 
 
-class Provenance(BaseModel):
-    """Where the answer comes from; goes with every answer."""
+class ChestProvenance(Origin):
+    """Where the answer comes from; goes with every answer. Its quality: macro AUROC on the test split."""
 
-    model_version: str
-    run_id: str | None
-    data_version: str
     test_auroc: float | None
     test_auroc_low: float | None
     test_auroc_high: float | None
-    synthetic: bool
-    disclaimer: str = DISCLAIMER
 
 
 class Prediction(BaseModel):
@@ -171,7 +166,7 @@ class Prediction(BaseModel):
     contributions: list[Contribution]
     passages: list[Passage]
     warnings: list[CaseWarning]
-    provenance: Provenance
+    provenance: ChestProvenance
 
 
 @dataclass(frozen=True)
@@ -204,7 +199,7 @@ class Predictor(Protocol):
     """What the server and the page need from a released model."""
 
     labels: tuple[str, ...]
-    provenance: Provenance
+    provenance: ChestProvenance
     examples: tuple[ExampleCase, ...]
 
     def predict(self, case: ChestCase, leave_out: Collection[Modality] = ()) -> Prediction:
@@ -218,9 +213,15 @@ class Predictor(Protocol):
         """Where in the film the answer comes from; None when no film is read. Raises `UnreadableImage`."""
         ...
 
+    def try_once(self) -> None:
+        """Answer a case of its own; raises when this model cannot."""
+        ...
 
-class EmptyCase(MendableError):
+
+class EmptyCase(UnusableCase):
     """Nothing to read: neither film, nor text, nor a measurement."""
+
+    code = "case_empty"
 
     def __init__(self) -> None:
         super().__init__("There is nothing to read: give a film, a complaint, a history or a vital sign.")

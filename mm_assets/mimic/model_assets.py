@@ -11,7 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from mm_assets.mimic.assets import OWNERS, directories, one_run, phase1
-from mm_assets.mimic.profiles import Knobs
+from mm_assets.mimic.profiles import MimicKnobs
 from mm_assets.mimic.text_assets import knowledge_base, phase2, phase3
 from mm_assets.records.publishing import materialized, publish, upstream_versions
 from resources.dagster_resources import House
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mm_assets.mimic.features import DtypeTrial
 
 
-class ImageFeatureConfig(Knobs):
+class ImageFeatureConfig(MimicKnobs):
     """Which frozen encoder sees the films, and how fine its patch grid is stored. Unset: the profile's."""
 
     encoder: str | None = None  # a vision name of resources.hub
@@ -29,14 +29,14 @@ class ImageFeatureConfig(Knobs):
     cpu_dtype: Literal["float32", "measured"] = "float32"
 
 
-class TextFeatureConfig(Knobs):
+class TextFeatureConfig(MimicKnobs):
     """How many token vectors of a note are stored. Unset: the profile's."""
 
     max_tokens: int | None = None
     cpu_dtype: Literal["float32", "measured"] = "float32"  # as for the films
 
 
-class TrainKnobs(Knobs):
+class TrainKnobs(MimicKnobs):
     """Training of every variant. Unset: the profile's."""
 
     seeds: list[int] | None = None
@@ -57,7 +57,7 @@ class TrainKnobs(Knobs):
     uncertain_labels: Literal["mask", "zero", "one"] = "mask"
 
 
-class EvaluationConfig(Knobs):
+class EvaluationConfig(MimicKnobs):
     """Unset: the profile's."""
 
     replicates: int | None = None  # of the patient bootstrap
@@ -135,7 +135,7 @@ def text_features(context: dg.AssetExecutionContext, house: House, config: TextF
         write_passages,
     )
     from mm_assets.mimic.features import index_table
-    from mm_assets.mimic.published import require_made_from
+    from mm_assets.records.staleness import require_made_from
     from resources.compute import map_items, resolve_device
 
     settings, store = house.settings(), house.artifacts()
@@ -180,21 +180,13 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
     """Enhanced MDF-Net and the variants it is measured against, trained on stored features with the same knobs:
     one modality alone, plain concatenation, the original three-vector design, and the full fusion."""
     from mm_assets.learning.plots import as_markdown, training_curves
+    from mm_assets.learning.runs import clear_runs, curve_panels, curves_table, least_val_score
     from mm_assets.learning.training import TrainConfig
     from mm_assets.mimic.labels import LabelPolicy
     from mm_assets.mimic.published import check_stored_budget, image_encoder, phase1_partitions, training_files
     from mm_assets.mimic.schema import STAGE1_VARIANTS
     from mm_assets.mimic.stage2 import run_stage2_job, stage2_jobs, stage2_record
-    from mm_assets.mimic.train_job import (
-        TrainJob,
-        clear_runs,
-        curve_panels,
-        curves_table,
-        joined,
-        least_val_score,
-        run_train_job,
-        training_record,
-    )
+    from mm_assets.mimic.train_job import TrainJob, joined, run_train_job, training_record
     from resources.compute import map_items, precision_for, resolve_device
 
     settings, store = house.settings(), house.artifacts()
@@ -243,13 +235,14 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
             metrics={"least_val_score": least_val_score(results)},
         )  # fmt: skip
     clear_runs(results)
+    panels = curve_panels(results, score="macro AUROC", losses_of="fused")
     look = {"tensorboard": dg.MetadataValue.text(f"tensorboard --logdir {settings.scratch / 'training'}")}
     return materialized(
         store,
         artifact,
         {
             **(look if knobs.tensorboard else {}),
-            "curves": dg.MetadataValue.md(as_markdown(training_curves(curve_panels(results)), "training curves")),
+            "curves": dg.MetadataValue.md(as_markdown(training_curves(panels), "training curves")),
             "parameters": dg.MetadataValue.json({r.variant: r.parameters for r in results}),
             "best epoch": dg.MetadataValue.json({f"{r.variant}-{r.seed}": r.best_epoch for r in results}),
             "device": device,

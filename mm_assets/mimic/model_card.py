@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mm_assets.learning.cards import Section, bullets, markdown_table, render_card, with_interval
-from mm_assets.mimic.case import DISCLAIMER
+from mm_assets.learning.provenance import DISCLAIMER
 from mm_assets.mimic.evaluation import Evaluation
 
 SYNTHETIC_NOTICE = (

@@ -27,12 +27,13 @@ from typing import Any
 import numpy as np
 import torch  # noqa: TID253
 
-from mm_assets.learning.bundle import BundleIncomplete, load_bundle
+from mm_assets.learning.bundle import BundleIncomplete, load_bundle, require_keys
 from mm_assets.learning.calibration import calibrated, interval_for
 from mm_assets.learning.encoders import TextEncoder, VisionEncoder, load_text, load_vision
 from mm_assets.mimic.case import (
     CaseWarning,
     ChestCase,
+    ChestProvenance,
     EmptyCase,
     ExampleCase,
     Explanation,
@@ -40,7 +41,6 @@ from mm_assets.mimic.case import (
     Modality,
     Passage,
     Prediction,
-    Provenance,
 )
 from mm_assets.mimic.case_warnings import film_warnings, modality_warnings, text_warnings, value_warnings
 from mm_assets.mimic.explain import leave_one_out, occlusion_maps, scale_of
@@ -64,6 +64,9 @@ from resources.hub import ENCODERS, local_folder
 # Films kept encoded: a reader looks at one film with several labels and modalities left out. Patients' data,
 # so few.
 FILMS_KEPT = 4
+
+# For a release without examples.
+TRIAL_CASE = ChestCase(complaint="cough", age=60, heartrate=90)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class MimicPredictor:
         text: TextEncoder,
         embed: Embedder,
         knowledge: _Knowledge,
-        provenance: Provenance,
+        provenance: ChestProvenance,
         examples: tuple[ExampleCase, ...],
     ) -> None:
         self.labels: tuple[str, ...] = tuple(spec["labels"])
@@ -123,9 +126,7 @@ class MimicPredictor:
         """
         bundle = load_bundle(folder)
         spec = bundle.spec
-        for key in ("calibration", "out_of_domain"):
-            if key not in spec:
-                raise BundleIncomplete(f"the model specification lacks '{key}': release the model again")
+        require_keys(spec, ("labels", "thresholds", "calibration", "out_of_domain"))
         inputs = Preprocessing.model_validate(spec["preprocessing"])
         model = EnhancedMDFNet(MDFNetConfig.from_dict(spec["architecture"]))
         model.load_state_dict(bundle.state_dict)
@@ -135,7 +136,7 @@ class MimicPredictor:
         card = ENCODERS[inputs.vision.encoder]
         vision = load_vision(card, local_folder(card))
         metrics, upstream = spec["metrics"], spec["upstream"]
-        provenance = Provenance(
+        provenance = ChestProvenance(
             model_version=version,
             run_id=run_id,
             data_version=data_version(upstream),
@@ -184,6 +185,10 @@ class MimicPredictor:
         stored = self._film(asked.image).stored
         mode = self._inputs_spec.vision.resize_mode
         return Explanation(stored.jpeg, stored.width, stored.height, mode, self.labels, maps, scale_of(maps))
+
+    def try_once(self) -> None:
+        """Answer the first example, or a case without film; raises when this model cannot."""
+        self.predict(self.examples[0].case if self.examples else TRIAL_CASE)
 
     def _film(self, image: bytes) -> _Film:
         key = _digest(image)

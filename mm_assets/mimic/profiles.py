@@ -1,15 +1,14 @@
-"""Default knobs of the wing per profile, and how a Config takes them.
+"""Default knobs of the wing per profile.
 
 Belongs here: numbers that differ between demo, study and full. Does not belong here: rules that never change.
 A profile only sets defaults: every knob stays a field of its asset's Config and can be set in the launchpad.
 """
 
-from types import SimpleNamespace
-from typing import Any
+from typing import ClassVar
 
-import dagster as dg
+from mm_assets.records.knobs import Knobs, Profiles
 
-PROFILES: dict[str, dict[str, dict[str, Any]]] = {
+PROFILES: Profiles = {
     # Minutes on two cores.
     "demo": {
         "SourceConfig": {
@@ -49,11 +48,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-class Knobs(dg.Config):
-    """A Config whose unset fields (None) take the profile's value."""
+class MimicKnobs(Knobs):
+    """A Config of this wing: unset fields take the profile's value."""
 
-    def filled(self, profile: str) -> Any:
-        """The same fields as plain attributes, every unset one taken from the profile's section of this class."""
-        defaults = PROFILES[profile].get(type(self).__name__, {})
-        given = {name: value for name, value in self.model_dump().items() if value is not None}
-        return SimpleNamespace(**{**defaults, **given})
+    profiles: ClassVar[Profiles] = PROFILES

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 from mm_assets.mimic.schema import DIRECTORIES, LABELS, PHASE1_COLUMNS, SPLITS
 from mm_assets.mimic.source import MimicLayout, MimicSource, stamps
+from mm_assets.records.staleness import StaleInputs, require_made_from
 from resources.artifact_record import Artifact, ArtifactMissing
 from resources.artifacts import ArtifactStore
-from resources.errors import MendableError
 from resources.objects import ObjectMissing, ObjectStore
 from resources.settings import Settings
 
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 NO_ROWS = pa.table({})
 # Folders of the synthetic tree inside the source artifact.
 TREE_CXR, TREE_ED, TREE_IV = "tree/cxr", "tree/ed", "tree/iv"
-
-
-class StaleInputs(MendableError):
-    """Two published assets that are read together were not made from the same data."""
 
 
 def store_opener(settings: Settings) -> Callable[[str], ObjectStore]:
@@ -124,15 +120,6 @@ def phase1_partitions(store: ArtifactStore) -> dict[str, Artifact]:
     if len({artifact.file("films.json").sha256 for artifact in found.values()}) > 1:
         raise StaleInputs("films of phase 1 were stored with different settings: run `mm materialize mimic/phase1`")
     return found
-
-
-def require_made_from(store: ArtifactStore, artifact: Artifact, *names: str) -> None:
-    """Raise StaleInputs unless the artifact was made from the current version of each "wing/asset"."""
-    own = "/".join(artifact.key)
-    for name in names:
-        wing, asset = name.split("/")
-        if artifact.upstream[name] != store.version(wing, asset):
-            raise StaleInputs(f"{own} was made from another {name} than is current: run `mm materialize {own}`")
 
 
 def phase1_is_synthetic(store: ArtifactStore) -> bool:

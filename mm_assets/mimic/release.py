@@ -15,12 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.learning.bundle import save_bundle
+from mm_assets.learning.runs import CONFIG, WEIGHTS
 from mm_assets.mimic.out_of_domain import fit_reference
 from mm_assets.mimic.preprocessing import Preprocessing, RetrievalInput, TextInput, VisionInput
-from mm_assets.mimic.published import image_encoder, phase1_settings, require_made_from, training_files
+from mm_assets.mimic.published import image_encoder, phase1_settings, training_files
 from mm_assets.mimic.release_rule import release_refusal
 from mm_assets.mimic.schema import CLINICAL_FEATURES, LABELS, VITALS
-from mm_assets.mimic.train_job import CONFIG, WEIGHTS, feature_files
+from mm_assets.mimic.train_job import feature_files
+from mm_assets.records.staleness import require_made_from
 from mm_assets.records.token_shards import sharded_rows
 from resources.artifacts import ArtifactStore
 from resources.errors import MendableError

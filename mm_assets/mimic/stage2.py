@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import torch  # noqa: TID253
 
 from mm_assets.learning.encoders import load_text, load_vision
+from mm_assets.learning.runs import CONFIG, WEIGHTS, write_weights
 from mm_assets.learning.training import TrainConfig, fit, predict_logits
 from mm_assets.learning.transforms import TransformSpec, apply_transform
 from mm_assets.mimic.datasets import MultimodalData
@@ -29,13 +30,10 @@ from mm_assets.mimic.full_model import FullMDFNet, StageRates, set_stage, stage_
 from mm_assets.mimic.model import Batch, EnhancedMDFNet, MDFNetConfig, parameter_table
 from mm_assets.mimic.schema import STAGE2_VARIANT
 from mm_assets.mimic.train_job import (
-    CONFIG,
-    WEIGHTS,
     TrainJob,
     TrainResult,
     open_training_data,
     predictions,
-    write_weights,
 )
 from mm_assets.mimic.training import macro_auroc, training_loss, variant_key
 from mm_assets.records.images import decode_image

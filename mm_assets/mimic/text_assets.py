@@ -6,12 +6,12 @@ Belongs here: read, call a pure function, write, report metadata. Does not belon
 import dagster as dg
 
 from mm_assets.mimic.assets import OWNERS, links, phase1
-from mm_assets.mimic.profiles import Knobs
+from mm_assets.mimic.profiles import MimicKnobs
 from mm_assets.records.publishing import materialized, publish, upstream_versions
 from resources.dagster_resources import House
 
 
-class TextConfig(Knobs):
+class TextConfig(MimicKnobs):
     """Which encoder reads the notes, and how much of them. Unset: the profile's."""
 
     encoder: str | None = None  # a name of resources.hub, or the policy modernbert-cascade
@@ -139,9 +139,10 @@ def phase2(context: dg.AssetExecutionContext, house: House, config: TextConfig) 
     from mm_assets.learning.encoders import load_text
     from mm_assets.learning.plots import as_markdown, histogram
     from mm_assets.mimic.knowledge_base import passages_of
-    from mm_assets.mimic.published import phase1_columns, require_made_from
+    from mm_assets.mimic.published import phase1_columns
     from mm_assets.mimic.retrieval import mean_pool_embedder, read_index
     from mm_assets.mimic.text_stages import NOTE_INPUTS, note_table
+    from mm_assets.records.staleness import require_made_from
     from resources.hub import ENCODERS, local_folder, resolve_encoder
 
     settings, store = house.settings(), house.artifacts()
@@ -204,8 +205,9 @@ def phase3(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeRes
     validated, with statistics and a quality report. Films stay in phase 1 and are joined when read."""
     from mm_assets.mimic.encode_job import PART_ROWS
     from mm_assets.mimic.integration import integrate
-    from mm_assets.mimic.published import phase1_without_films, require_made_from
+    from mm_assets.mimic.published import phase1_without_films
     from mm_assets.mimic.quality import quality_report, split_counts
+    from mm_assets.records.staleness import require_made_from
 
     store = house.artifacts()
     notes = store.current("mimic", "phase2")

@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch  # noqa: TID253
 
-from mm_assets.learning.training import TrainConfig, clear_run, predict_logits
+from mm_assets.learning.runs import CONFIG, write_weights
+from mm_assets.learning.training import TrainConfig, predict_logits
 from mm_assets.mimic.datasets import FeatureFiles, MultimodalData, Records, open_multimodal
 from mm_assets.mimic.labels import LabelPolicy, raw_labels, targets_and_mask
 from mm_assets.mimic.model import EnhancedMDFNet, parameter_table
 from mm_assets.mimic.schema import CLINICAL_FEATURES, LABELS, SINGLE_MODALITIES
 from mm_assets.mimic.training import TRAINING_VERSION, train_variant
 
-WEIGHTS, CONFIG = "model.safetensors", "model.json"
 PREDICTIONS_SCHEMA = pa.schema(
     [
         ("study_id", pa.int64()),
@@ -157,14 +157,6 @@ def run_train_job(job: TrainJob) -> TrainResult:
     )
 
 
-def write_weights(state_dict: Mapping[str, torch.Tensor], folder: Path) -> None:
-    """`model.safetensors` in ``folder``, in the order of names."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: state_dict[name].cpu().contiguous() for name in sorted(state_dict)}, str(folder / WEIGHTS))
-
-
 def hidden_batch(data: MultimodalData, modality: str, rows: np.ndarray) -> dict[str, torch.Tensor]:
     """A batch as if one modality had not been recorded."""
     batch = data.batch(rows)
@@ -190,43 +182,9 @@ def predictions(
     )
 
 
-def least_val_score(results: Sequence[TrainResult]) -> float:
-    """The lowest best score on validate of all variants and seeds; NaN when one never had a finite score."""
-    best = [
-        max((row["val_score"] for row in r.curves if np.isfinite(row["val_score"])), default=np.nan) for r in results
-    ]
-    return float(np.min(best))
-
-
 def joined(results: Sequence[TrainResult]) -> pa.Table:
     """All predictions, in the order of the jobs."""
     return pa.concat_tables([result.predictions for result in results])
-
-
-def curves_table(results: Sequence[TrainResult]) -> pa.Table:
-    """One row per variant, seed and epoch."""
-    return pa.Table.from_pylist(
-        [{"variant": result.variant, "seed": result.seed, **row} for result in results for row in result.curves]
-    )
-
-
-def curve_panels(results: Sequence[TrainResult]) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
-    """Panels of learning/plots.py: validation score of every variant, and both losses of the fused one."""
-    scores = {f"{r.variant} {r.seed}": _curve(r, "val_score") for r in results}
-    fused = [result for result in results if result.variant == "fused"]
-    kinds = (("train", "train_loss"), ("validate", "val_loss"))
-    losses = {f"{name} {r.seed}": _curve(r, key) for r in fused for name, key in kinds}
-    return {"macro AUROC on validate": scores, "loss of the fused variant": losses}
-
-
-def _curve(result: TrainResult, key: str) -> tuple[list[float], list[float]]:
-    return [row["epoch"] for row in result.curves], [row[key] for row in result.curves]
-
-
-def clear_runs(results: Sequence[TrainResult]) -> None:
-    """Remove the checkpoints of runs whose weights are published; TensorBoard's curves stay."""
-    for result in results:
-        clear_run(result.work_dir)
 
 
 def training_record(jobs: Sequence[TrainJob], results: Sequence[TrainResult]) -> dict[str, Any]:

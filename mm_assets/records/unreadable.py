@@ -1,7 +1,7 @@
 """Why an image file could not be used, in a word for tables and a line for people.
 
 Belongs here: the reason codes and the error that carries one.
-Does not belong here: finding the reason; `images.py` and `dicom.py` do that.
+Does not belong here: finding the reason; whoever opens the file does that.
 """
 
 from resources.errors import MendableError
@@ -12,7 +12,14 @@ UNREADABLE_REASONS: dict[str, str] = {
     "image_truncated": "download the file again",
     "image_unreadable": "download the file again or leave the image out",
     "image_too_large": "scale the image down or raise max_pixels",
-    "image_format_unsupported": "convert the image to single-frame JPEG, PNG or DICOM",
+    "image_too_small": "send the original image, not a thumbnail",
+    "image_format_unsupported": "convert the image to a single-frame JPEG or PNG",
+    "cube_unreadable": "save the cube again as .npz with the arrays cube [H, W, B] and wavelengths_nm [B]",
+    "cube_too_large": "scale the cube down or keep fewer bands",
+    "cube_too_small": "send the original cube, not a thumbnail",
+    "cube_wrong_bands": "send a cube whose bands cover the wavelengths the model reads",
+    "cube_without_wavelengths": "add the wavelength of every band, in nanometres",
+    "cube_uncalibrated": "add the white reference, or store reflectance from 0 to 1",
 }
 
 

@@ -3,9 +3,10 @@ import json
 import pytest
 import torch
 
-from mm_assets.learning.bundle import REQUIRED, BundleIncomplete, load_bundle, save_bundle
+from mm_assets.learning.bundle import OPTIONAL, REQUIRED, BundleIncomplete, load_bundle, save_bundle
 
 SPEC = {
+    "wing": "mimic",
     "architecture": {"dim": 4},
     "preprocessing": {"size": 8},
     "labels": ["a", "b"],
@@ -58,6 +59,14 @@ def test_a_missing_key_is_named(tmp_path, key):
 def test_a_spec_that_does_not_fit_its_labels_is_refused(tmp_path, change):
     with pytest.raises(BundleIncomplete, match="release"):
         save_bundle(tmp_path, WEIGHTS, SPEC | change, "c")
+
+
+def test_a_model_of_one_number_has_no_labels(tmp_path):
+    spec = {key: value for key, value in SPEC.items() if key not in OPTIONAL}
+    save_bundle(tmp_path, WEIGHTS, {**spec, "thresholds": {"mild": 0.25}}, "c")
+    assert load_bundle(tmp_path).spec["thresholds"] == {"mild": 0.25}
+    with pytest.raises(BundleIncomplete, match="'thresholds'"):
+        save_bundle(tmp_path, WEIGHTS, {**spec, "thresholds": 0.25}, "c")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model.json", "card.md"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mm_assets.mimic.case import DISCLAIMER
+from mm_assets.learning.provenance import DISCLAIMER
 from mm_assets.mimic.evaluation import Evaluation, EvaluationSettings, evaluate
 from mm_assets.mimic.model_card import CardFacts, model_card
 from mm_assets.mimic.predictions import SplitPredictions

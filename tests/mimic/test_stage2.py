@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from mm_assets.learning.encoders import load_vision
+from mm_assets.learning.runs import clear_runs, write_weights
 from mm_assets.learning.training import TrainConfig, predict_logits
 from mm_assets.mimic.encode_job import FilmJob, NoteJob, run_film_job, run_note_job, text_encoder, write_passages
 from mm_assets.mimic.features import index_table
@@ -29,14 +30,7 @@ from mm_assets.mimic.stage2 import (
     stage2_model,
     token_ids,
 )
-from mm_assets.mimic.train_job import (
-    TrainingFiles,
-    TrainJob,
-    clear_runs,
-    open_training_data,
-    run_train_job,
-    write_weights,
-)
+from mm_assets.mimic.train_job import TrainingFiles, TrainJob, open_training_data, run_train_job
 from mm_assets.records.images import encode_jpeg
 from resources.hub import ENCODERS
 

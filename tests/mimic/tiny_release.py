@@ -125,6 +125,7 @@ def write_tiny_release(folder: Path, *, synthetic: bool = True, seed: int = 0) -
     calibration = fit_scaling(logits, targets, known, LABELS, "temperature")
     calibration["intervals"] = fit_intervals(1 / (1 + np.exp(-logits)), targets, known, LABELS)
     spec = {
+        "wing": "mimic",
         "architecture": json.loads(config.to_json()),
         "preprocessing": inputs.model_dump(),
         "labels": list(LABELS),

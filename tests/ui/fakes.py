@@ -16,6 +16,7 @@ from PIL import Image
 from mm_assets.mimic.case import (
     CaseWarning,
     ChestCase,
+    ChestProvenance,
     Contribution,
     EmptyCase,
     ExampleCase,
@@ -24,7 +25,6 @@ from mm_assets.mimic.case import (
     Modality,
     Passage,
     Prediction,
-    Provenance,
 )
 from mm_assets.mimic.schema import LABELS
 from mm_assets.records.images import encode_jpeg, stored_image
@@ -47,8 +47,8 @@ def film_bytes(seed: int = 0) -> bytes:
     return encode_jpeg(chest_like_film(seed=seed))
 
 
-def provenance(version: str = "0123456789abcdef") -> Provenance:
-    return Provenance(
+def provenance(version: str = "0123456789abcdef") -> ChestProvenance:
+    return ChestProvenance(
         model_version=version,
         run_id="run-1",
         data_version="fedcba9876543210",
@@ -65,7 +65,7 @@ class FakePredictor:
     labels: tuple[str, ...] = LABELS
 
     def __init__(self, version: str = "0123456789abcdef") -> None:
-        self.provenance: Provenance = provenance(version)
+        self.provenance: ChestProvenance = provenance(version)
         self.examples: tuple[ExampleCase, ...] = (
             ExampleCase(
                 "Woman, 71, short of breath, AP film",
@@ -122,6 +122,9 @@ class FakePredictor:
             warnings=warnings,
             provenance=self.provenance,
         )
+
+    def try_once(self) -> None:
+        self.predict(self.examples[0].case)
 
     def explain(self, case: ChestCase, leave_out: Collection[Modality] = ()) -> Explanation | None:
         if case.image is None or "image" in leave_out:

@@ -8,7 +8,7 @@ import pytest
 from mm_assets.mimic.case import CaseWarning, Contribution, Explanation, Finding, Passage
 from mm_assets.mimic.schema import LABELS
 from tests.ui.fakes import film_bytes, provenance
-from ui.pages.components import film, findings, notices, reasons
+from ui.pages.components import film, findings, notices, origin, reasons
 
 EVIL = "<script>alert(1)</script>"
 
@@ -44,15 +44,15 @@ def test_findings_above_their_own_threshold_come_first() -> None:
 
 
 def test_text_from_outside_is_escaped_everywhere() -> None:
-    origin = provenance(EVIL).model_copy(update={"run_id": EVIL, "disclaimer": EVIL})
+    known = provenance(EVIL).model_copy(update={"run_id": EVIL, "disclaimer": EVIL})
     part = Contribution(modality="text", change={EVIL: 0.1})
     shown = [
         findings.findings_table([finding(EVIL, 0.4)], EVIL),
-        notices.banner(origin, EVIL),
+        origin.banner("mimic", known, EVIL),
         notices.notices([CaseWarning(code="out_of_domain", message=EVIL)]),
         reasons.passages_list([Passage(id=EVIL, text=EVIL, citation=EVIL, score=0.5)]),
         reasons.contributions_chart([part, part], EVIL),
-        reasons.provenance_footer(origin, EVIL),
+        reasons.provenance_footer(known, EVIL),
     ]
     for html in shown:
         assert "<script" not in html

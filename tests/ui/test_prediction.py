@@ -8,12 +8,13 @@ from typer.testing import CliRunner
 
 from mm_assets.mimic.case import ChestCase
 from resources.settings import Settings
-from ui import cli, prediction
-from ui.prediction import CaseError, predict_chest
+from ui import cli
+from ui.mimic import commands, prediction
+from ui.mimic.prediction import CaseError, predict_chest
 
 
 def test_every_field_of_a_case_is_an_option_with_its_own_words() -> None:
-    (command,) = cli.predict_app.registered_commands
+    (command,) = (found for found in cli.predict_app.registered_commands if found.name == "mimic")
     options = {
         option.name: option
         for option in typer.main.get_command_from_info(
@@ -26,10 +27,10 @@ def test_every_field_of_a_case_is_an_option_with_its_own_words() -> None:
 
 
 def test_help_gives_the_bounds_of_the_case() -> None:
-    assert cli.field_help("age") == "Age in years: 0 to 120."
-    assert cli.field_help("sex") == "Sex: F or M."
-    assert "up to 46 is read as Celsius" in cli.field_help("temperature")
-    assert cli.field_help("complaint") == "Chief complaint at triage."
+    assert commands.field_help("age") == "Age in years: 0 to 120."
+    assert commands.field_help("sex") == "Sex: F or M."
+    assert "up to 46 is read as Celsius" in commands.field_help("temperature")
+    assert commands.field_help("complaint") == "Chief complaint at triage."
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.ui.fakes import FakeStore, fake_load
+from tests.ui.fakes import FakePredictor, FakeStore, fake_load
 from ui.released import ReleasedModel
 
 
-def released(store: FakeStore, **options: float) -> ReleasedModel:
+def released(store: FakeStore, **options: float) -> ReleasedModel[FakePredictor]:
     return ReleasedModel(store, "mimic", fake_load, **options)  # type: ignore[arg-type]
 
 
@@ -92,12 +92,12 @@ def test_release_from_a_real_store_is_loaded_and_replaced(tmp_path: Path, monkey
     from mm_assets.mimic import predictor
     from resources.artifacts import ArtifactStore
     from tests.mimic.tiny_release import tiny_text, tiny_vision, write_tiny_release
-    from ui.released import load_mimic
+    from ui.wings import wing_named
 
     monkeypatch.setattr(predictor, "load_vision", tiny_vision)
     monkeypatch.setattr(predictor, "load_text", tiny_text)
     store = ArtifactStore(str(tmp_path / "home"), tmp_path / "scratch")
-    held = ReleasedModel(store, "mimic", load_mimic)
+    held = ReleasedModel(store, "mimic", wing_named("mimic").load)
     assert held.refresh() is False
     for seed in (0, 1):
         with store.draft("mimic", "released_model") as draft:

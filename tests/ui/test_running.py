@@ -3,6 +3,7 @@
 import dagster as dg
 import pytest
 
+from mm_assets.mimic.schema import DIRECTORIES
 from ui.demo import demo_config
 from ui.running import SelectionError, partition_tags, resolve
 
@@ -27,12 +28,12 @@ def test_an_unknown_selection_is_refused(text: str) -> None:
 
 def test_partitions() -> None:
     start, end = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-    assert partition_tags(None) == {start: "p10", end: "p19"}
-    assert partition_tags("p12") == {start: "p12", end: "p12"}
-    assert partition_tags("p10..p13") == {start: "p10", end: "p13"}
+    assert partition_tags(None, DIRECTORIES) == {start: "p10", end: "p19"}
+    assert partition_tags("p12", DIRECTORIES) == {start: "p12", end: "p12"}
+    assert partition_tags("p10..p13", DIRECTORIES) == {start: "p10", end: "p13"}
     for wrong in ("p20", "p13..p10", "12", "p10-p12"):
         with pytest.raises(SelectionError, match=r"p10\.\.p19"):
-            partition_tags(wrong)
+            partition_tags(wrong, DIRECTORIES)
 
 
 def test_demo_limit_keeps_the_proportions() -> None:

@@ -6,14 +6,16 @@ Does not belong here: what a tab shows (one module per wing beside this one).
 """
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
 
-from ui.pages import mimic
 from ui.problems import MAX_BODY_BYTES
 from ui.released import ReleasedModel
 from ui.theme import STYLE_SHEET, theme
+from ui.wings import wing_named
 
 PATH = "/demo"
 UPLOADS_LIVE_S = 3600
@@ -27,7 +29,7 @@ def head() -> str:
     return f'<link rel="icon" href="/favicon.ico"><style>{STYLE_SHEET.read_text(encoding="utf-8")}</style>'
 
 
-def build(chest: ReleasedModel) -> gr.Blocks:
+def build(models: Mapping[str, ReleasedModel[Any]]) -> gr.Blocks:
     """All tabs; nothing is served yet."""
     with gr.Blocks(
         title="mm-assets",
@@ -40,18 +42,21 @@ def build(chest: ReleasedModel) -> gr.Blocks:
             "and the run it came from. Everything stays on this machine.</p></header>",
             elem_id="mm-head",
         )
-        with gr.Tabs(), gr.Tab("Chest X-ray", id="mimic"):
-            mimic.page(blocks, chest)
+        with gr.Tabs():
+            for name, released in models.items():
+                wing = wing_named(name)
+                with gr.Tab(wing.title, id=name):
+                    wing.page(blocks, released)
     blocks.queue(default_concurrency_limit=1, max_size=WAITING_AT_MOST)
     return blocks
 
 
-def mount(app: FastAPI, chest: ReleasedModel) -> FastAPI:
+def mount(app: FastAPI, models: Mapping[str, ReleasedModel[Any]]) -> FastAPI:
     """``app`` with the page below ``/demo``."""
     logging.getLogger("httpx").setLevel(logging.WARNING)
     return gr.mount_gradio_app(
         app,
-        build(chest),
+        build(models),
         path=PATH,
         theme=theme(),
         head=head(),

@@ -10,13 +10,22 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
+from pydantic import ValidationError
 
-from mm_assets.mimic.case import MODALITY_NAMES, ChestCase, Explanation, Modality, Prediction
+from mm_assets.mimic.case import (
+    FIELD_NAMES,
+    MODALITY_NAMES,
+    ChestCase,
+    Explanation,
+    Modality,
+    Prediction,
+    Predictor,
+)
 from mm_assets.records.images import stored_image
-from ui.pages.components import film, findings, notices, reasons
-from ui.pages.components.errors import safely, toast
+from ui.pages.components import film, findings, notices, origin, reasons
+from ui.pages.components.errors import fields_toast, safely, toast
 from ui.released import ReleasedModel
-from ui.routes.mimic import NOT_RELEASED
+from ui.routes.shared import not_released
 
 EXAMPLES_SHOWN = 6
 LOOK_EVERY_S = 5
@@ -70,13 +79,13 @@ class Outputs:
         return [self.notices, self.findings, self.heat, self.parts, self.passages, self.provenance]
 
 
-def page(blocks: gr.Blocks, released: ReleasedModel) -> None:
+def page(blocks: gr.Blocks, released: ReleasedModel[Predictor]) -> None:
     """Build the tab inside the current Blocks context."""
     shown_state = gr.State("")
     film_bytes = gr.State(None, time_to_live=FORGET_AFTER_S)
     reading = gr.State(None, time_to_live=FORGET_AFTER_S)
 
-    banner = gr.HTML(notices.looking(), elem_id="chest-banner")
+    banner = gr.HTML(origin.looking(), elem_id="chest-banner")
     examples = _example_buttons()
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=320):
@@ -132,7 +141,7 @@ def page(blocks: gr.Blocks, released: ReleasedModel) -> None:
     def on_example(number: int) -> list[Any]:
         release = released.current
         if release is None or number >= len(release.predictor.examples):
-            raise toast(NOT_RELEASED)
+            raise toast(not_released(released.wing))
         case = release.predictor.examples[number].case
         return [case.image, _preview(case.image), None, *(_field_value(case, name) for name in fields)]
 
@@ -148,7 +157,7 @@ def page(blocks: gr.Blocks, released: ReleasedModel) -> None:
             gr.update(value=titles[i], visible=True) if i < len(titles) else gr.update(visible=False)
             for i in range(EXAMPLES_SHOWN)
         ]
-        return [now, notices.banner(provenance, released.last_error), *buttons]
+        return [now, origin.banner(released.wing, provenance, released.last_error), *buttons]
 
     def no_answer() -> list[Any]:
         """An answer never stays beside a case that it does not belong to."""
@@ -280,14 +289,17 @@ def _outputs() -> Outputs:
 
 
 def _case(film_data: bytes | None, values: dict[str, Any]) -> ChestCase:
-    """The form as a case. Raises pydantic's ValidationError."""
+    """The form as a case; a field out of range is a toast that names it."""
     given: dict[str, Any] = {}
     for name, value in values.items():
         text = str(value or "").strip()
         if text and not (name in CHOICES and text == UNKNOWN):
             # A decimal comma is common where Celsius is.
             given[name] = text.replace(",", ".") if name in NUMBERS else text
-    return ChestCase(image=film_data, **given)
+    try:
+        return ChestCase(image=film_data, **given)
+    except ValidationError as error:
+        raise fields_toast(error, FIELD_NAMES) from None
 
 
 def _field_value(case: ChestCase, name: str) -> str:
@@ -305,10 +317,10 @@ def _preview(film_data: bytes | None) -> str:
     return film.preview(stored.jpeg, stored.width, stored.height)
 
 
-def _read(released: ReleasedModel, case: ChestCase, left_out: Collection[Modality]) -> Reading:
+def _read(released: ReleasedModel[Predictor], case: ChestCase, left_out: Collection[Modality]) -> Reading:
     release = released.current
     if release is None:
-        raise toast(NOT_RELEASED, "No model yet")
+        raise toast(not_released(released.wing), "No model yet")
     prediction = release.predictor.predict(case, left_out)
     return Reading(case, prediction, release.predictor.explain(case, left_out))
 

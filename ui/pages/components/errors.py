@@ -5,7 +5,7 @@ Belongs here: turning any exception of an event handler into a `gr.Error`.
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from html import escape
 from typing import ParamSpec, TypeVar
@@ -13,7 +13,6 @@ from typing import ParamSpec, TypeVar
 import gradio as gr
 from pydantic import ValidationError
 
-from mm_assets.mimic.case import FIELD_NAMES
 from ui.problems import problem_of
 
 log = logging.getLogger(__name__)
@@ -36,8 +35,6 @@ def safely(handler: Callable[P, R]) -> Callable[P, R]:
             return handler(*args, **kwargs)
         except gr.Error:
             raise
-        except ValidationError as error:
-            raise toast("; ".join(field_messages(error))) from None
         except Exception as error:
             status, _, detail = problem_of(error)
             if status != 500:
@@ -49,11 +46,11 @@ def safely(handler: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def field_messages(error: ValidationError) -> list[str]:
-    """One sentence per refused field, without the value."""
+def fields_toast(error: ValidationError, names: Mapping[str, str]) -> gr.Error:
+    """One sentence per refused field, without its value; ``names`` are the fields as the page calls them."""
     sentences = []
     for item in error.errors():
-        name = ".".join(str(part) for part in item["loc"])
+        field = ".".join(str(part) for part in item["loc"])
         reason = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        sentences.append(f"{FIELD_NAMES.get(name, name).capitalize()}: {reason}")
-    return sentences
+        sentences.append(f"{names.get(field, field).capitalize()}: {reason}")
+    return toast("; ".join(sentences))

@@ -1,12 +1,13 @@
-"""What the reader must know before the numbers: a banner for the model, notices for this case.
+"""What the reader of a chest film must know before the numbers.
 
-Belongs here: HTML of banner, notices and the empty place before the first answer; all text is escaped.
+Belongs here: HTML of the notices and of the empty place before the first answer; all text is escaped.
+Does not belong here: the model behind the answers (`origin.py`).
 """
 
 from collections.abc import Sequence
 from html import escape
 
-from mm_assets.mimic.case import CaseWarning, Provenance
+from mm_assets.mimic.case import CaseWarning
 
 _CAUTION = {"out_of_domain", "synthetic_model"}
 _TITLES = {
@@ -18,27 +19,6 @@ _TITLES = {
     "converted_value": "Converted.",
     "words_removed": "Words removed.",
 }
-
-
-def banner(provenance: Provenance | None, last_error: str | None) -> str:
-    """One line above the page: which model answers, or how to get one."""
-    if provenance is None:
-        text = (
-            "<strong>No model is released yet.</strong> Run <code>mm demo --wing mimic</code>; "
-            "this page notices it by itself."
-        )
-    else:
-        kind = "trained on <strong>synthetic data</strong>" if provenance.synthetic else "trained on patient data"
-        model = f"Model <strong>{escape(provenance.model_version)}</strong>"
-        text = f"{model}, {kind}. {escape(provenance.disclaimer)}"
-    if last_error:
-        text += f" <br>{escape(last_error)}"
-    return f'<div class="mm-banner" role="status">{text}</div>'
-
-
-def looking() -> str:
-    """The banner until the page has asked for the model."""
-    return '<div class="mm-banner" role="status">Looking for the released model …</div>'
 
 
 def notices(warnings: Sequence[CaseWarning]) -> str:

@@ -6,7 +6,8 @@ Belongs here: HTML of contributions, passages and the provenance footer; all tex
 from collections.abc import Sequence
 from html import escape
 
-from mm_assets.mimic.case import MODALITY_NAMES, Contribution, Passage, Provenance
+from mm_assets.mimic.case import MODALITY_NAMES, ChestProvenance, Contribution, Passage
+from ui.pages.components import origin
 
 
 def contributions_chart(contributions: Sequence[Contribution], label: str) -> str:
@@ -51,20 +52,7 @@ def passages_list(passages: Sequence[Passage]) -> str:
     return f'<ol class="mm-passages">{items}</ol>'
 
 
-def provenance_footer(provenance: Provenance, interval: str) -> str:
+def provenance_footer(provenance: ChestProvenance, interval: str) -> str:
     """Model, run, data and measured quality under every answer."""
-    auroc = "not measured"
-    if provenance.test_auroc is not None:
-        auroc = f"{provenance.test_auroc:.3f}"
-        if provenance.test_auroc_low is not None and provenance.test_auroc_high is not None:
-            auroc += f" (95 % interval {provenance.test_auroc_low:.3f} – {provenance.test_auroc_high:.3f})"
-    facts = {
-        "Model version": provenance.model_version,
-        "Run": provenance.run_id or "unknown",
-        "Data version": provenance.data_version,
-        "Macro AUROC, test split": auroc,
-        "Intervals shown": interval,
-        "Trained on": "synthetic data" if provenance.synthetic else "patient data",
-    }
-    pairs = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
-    return f'<footer class="mm-provenance"><dl>{pairs}</dl><p>{escape(provenance.disclaimer)}</p></footer>'
+    auroc = origin.measured(provenance.test_auroc, provenance.test_auroc_low, provenance.test_auroc_high)
+    return origin.footer(provenance, {"Macro AUROC, test split": auroc, "Intervals shown": interval})

@@ -1,0 +1,146 @@
+"""Judges of the wing `pigmentation`: bounds, and what is said when a measured number lies outside of them.
+
+Belongs here: comparing. Does not belong here: measuring (the assets) and reading what they measured
+(`checks/pigmentation.py`).
+"""
+
+from typing import Any
+
+from checks.expectations import CheckOutcome
+from mm_assets.pigmentation.release_rule import release_refusal
+from mm_assets.pigmentation.schema import DERIVED_LABEL_SOURCES
+
+MOST_REJECTED = 0.05  # share of images; above it the set is not what its manifest says
+LARGEST_SHARE_ALL = 0.25  # of the error of predicting the mean
+LARGEST_SHARE_CLINICAL = 0.30
+LARGEST_TONE_RATIO = 1.5  # error of the worst skin tone over that of the best
+LEAST_PER_TONE = 100  # test records; below, a tone's error says little
+COVERAGE = (0.85, 0.95)  # of intervals that should cover 90 %
+
+
+def most_images_are_readable(found: dict[str, Any]) -> CheckOutcome:
+    """At most 5 % of the listed images are quarantined."""
+    share = found["rejected"] / max(1, found["listed"])
+    return CheckOutcome(
+        share <= MOST_REJECTED,
+        f"{found['rejected']} of {found['listed']} images were quarantined; at most {MOST_REJECTED:.0%} may be",
+        {"share": share, "bound": MOST_REJECTED},
+    )
+
+
+def splits_share_no_patient(found: dict[str, Any]) -> CheckOutcome:
+    """No patient is in two splits."""
+    shared = found["patients_in_two_splits"]
+    return CheckOutcome(shared == 0, f"{shared} patients are in more than one split", {"patients": shared})
+
+
+def every_split_is_labelled(found: dict[str, Any]) -> CheckOutcome:
+    """Every split has labelled records: training and evaluation refuse unlabelled ones."""
+    empty = [name for name, count in found["labelled"].items() if count == 0]
+    return CheckOutcome(
+        not empty,
+        f"no labelled record in {', '.join(empty)}: label the images, or train elsewhere" if empty else "all labelled",
+        found["labelled"],
+    )
+
+
+def labels_are_not_derived(found: dict[str, Any]) -> CheckOutcome:
+    """No label was computed from the images it is learnt from."""
+    derived = sum(found["sources"].get(name, 0) for name in DERIVED_LABEL_SOURCES)
+    return CheckOutcome(
+        derived == 0,
+        f"{derived} labels were derived from pixels: agreement with them is not agreement with a clinician",
+        {"derived": derived},
+    )
+
+
+def every_run_has_a_score(found: dict[str, Any]) -> CheckOutcome:
+    """Every training reached a finite score on validate."""
+    least = found["least_val_score"]
+    return CheckOutcome(least == least, f"least validation score {least}", {"least_val_score": least})
+
+
+def model_is_releasable(found: dict[str, Any]) -> CheckOutcome:
+    """The model with all modalities is clearly better than predicting the mean."""
+    refusal = release_refusal(found)
+    return CheckOutcome(
+        refusal is None,
+        refusal or "better than predicting the mean",
+        {"mae_all": found["mae_all"], "mae_predict_mean": found["mae_predict_mean"]},
+    )
+
+
+def fused_beats_the_melanin_index(found: dict[str, Any]) -> CheckOutcome:
+    """Learning is worth it: better than a calibrated hand-made melanin index."""
+    ours, theirs = found["mae_all"], found["mae_delta_melanin"]
+    return CheckOutcome(
+        ours < theirs,
+        f"MAE {ours:.4f} with all modalities, {theirs:.4f} of the melanin index",
+        {"mae_all": ours, "mae_delta_melanin": theirs},
+    )
+
+
+def fused_survives_a_missing_modality(found: dict[str, Any]) -> CheckOutcome:
+    """With every modality, and with the photograph alone, the error is a small share of predicting the mean."""
+    mean = found["mae_predict_mean"]
+    shares = {"share_all": found["mae_all"] / mean, "share_clinical_only": found["mae_clinical_only"] / mean}
+    good = shares["share_all"] <= LARGEST_SHARE_ALL and shares["share_clinical_only"] <= LARGEST_SHARE_CLINICAL
+    return CheckOutcome(
+        good,
+        f"{shares['share_all']:.0%} of the mean's error with all modalities (at most {LARGEST_SHARE_ALL:.0%}), "
+        f"{shares['share_clinical_only']:.0%} with the photograph alone (at most {LARGEST_SHARE_CLINICAL:.0%})",
+        shares,
+    )
+
+
+def tones_are_served_alike(found: dict[str, Any]) -> CheckOutcome:
+    """The worst skin tone's error is within 1.5 times the best's, as far as the interval allows to tell."""
+    ratio, low = found["worst_tone_ratio"], found["worst_tone_ratio_ci_low"]
+    if ratio is None:
+        return CheckOutcome(True, "not judged: no two skin tones have enough test records")
+    return CheckOutcome(
+        low <= LARGEST_TONE_RATIO,
+        f"the worst tone's error is {ratio:.2f} times the best's, interval from {low:.2f}; bound {LARGEST_TONE_RATIO}",
+        {"worst_tone_ratio": ratio, "ci_low": low, "bound": LARGEST_TONE_RATIO},
+    )
+
+
+def every_tone_is_judged(found: dict[str, Any]) -> CheckOutcome:
+    """Every skin tone has enough test records for its error to mean something."""
+    least = found["least_tone_n"]
+    return CheckOutcome(
+        least >= LEAST_PER_TONE,
+        f"{least} test records of the rarest tone; {LEAST_PER_TONE} are needed to judge it",
+        {"least_tone_n": least, "bound": LEAST_PER_TONE},
+    )
+
+
+def intervals_cover(found: dict[str, Any]) -> CheckOutcome:
+    """Intervals made to cover 90 % of the scores cover about that on test."""
+    coverage, (low, high) = found["coverage90"], COVERAGE
+    return CheckOutcome(
+        low <= coverage <= high,
+        f"90 % intervals cover {coverage:.1%} of the test records; {low:.0%} to {high:.0%} is right",
+        {"coverage90": coverage},
+    )
+
+
+def attention_means_something(found: dict[str, Any]) -> CheckOutcome:
+    """Deleting the most attended patches changes the answer more than deleting patches at random."""
+    gain = found["deletion_gain"]
+    if gain is None:
+        return CheckOutcome(True, "not tried: this model has no map of attention to one score")
+    return CheckOutcome(
+        gain > 0,
+        f"area between the deletion curves {gain:+.4f}: "
+        + ("the most attended patches matter more than chance" if gain > 0 else "the maps are no explanation here"),
+        {"deletion_gain": gain},
+    )
+
+
+def release_is_current(found: dict[str, Any]) -> CheckOutcome:
+    """The released bundle was judged by the current evaluation."""
+    return CheckOutcome(
+        found["named"] == found["current"],
+        "released from the current evaluation" if found["named"] == found["current"] else "released from an older one",
+    )

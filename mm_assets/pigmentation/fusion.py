@@ -1,0 +1,235 @@
+"""Tokens of several pictures -> one vector, in three designs; the configuration of a fusion model.
+
+Belongs here: spatial cross-attention with masks (``fused``), the original pooled-token attention (``pooled``), plain
+concatenation (``concat``), and how attention is told per modality. Does not belong here: encoders, the head and
+modality dropout (model.py).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch  # noqa: TID253
+import torch.nn.functional as F  # noqa: TID253
+from torch import nn  # noqa: TID253
+
+from mm_assets.learning.attention import CrossAttention
+from mm_assets.pigmentation.schema import REQUIRED_MODALITY, VARIANTS
+from resources.errors import MendableError
+
+Tokens = dict[str, torch.Tensor]
+NO_MODALITY = "none"  # the learned null token's share of the attention
+
+
+class FusionConfigError(MendableError):
+    """A fusion model was asked for that cannot be built."""
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """What a saved model needs to be built again. The defaults are the original's encoders at their full size."""
+
+    modalities: tuple[tuple[str, int], ...] = (("clinical", 3), ("dermoscopy", 3), ("multispectral", 12))
+    variant: str = "fused"
+    encoder: str = "swin_tiny_patch4_window7_224"  # any name of timm
+    stage: int | None = None  # of the encoder, after which it is cut; None: all of it
+    image_size: int = 224
+    width: int = 256  # of a token in ``fused``; the other two keep the encoder's
+    heads: int = 8
+    depth: int = 1  # attention blocks of ``fused``
+    dropout: float = 0.3
+    modality_dropout: float = 0.4  # chance that a training record loses an optional picture; never in ``pooled``
+    head: Literal["regression", "classification"] = "regression"
+    loss: Literal["mse", "heteroscedastic"] = "mse"
+
+    def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            raise FusionConfigError(f"there is no variant '{self.variant}': choose one of {', '.join(VARIANTS)}")
+        if REQUIRED_MODALITY not in self.names or len(set(self.names)) != len(self.names):
+            raise FusionConfigError(f"modalities must be distinct and name '{REQUIRED_MODALITY}': {self.names}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.modalities)
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Every modality that a record may lack."""
+        return tuple(name for name in self.names if name != REQUIRED_MODALITY)
+
+    @property
+    def predicts_spread(self) -> bool:
+        """The original design gives a score alone."""
+        return self.head == "regression" and self.variant != "pooled"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "FusionConfig":
+        """From parsed JSON, where tuples have become lists; unknown keys are refused by the constructor."""
+        pairs = tuple((str(name), int(channels)) for name, channels in values["modalities"])
+        return cls(**{**values, "modalities": pairs})
+
+
+class WeighedAttention(CrossAttention):
+    """CrossAttention that also gives its weights. With one query nothing is lost by computing them openly."""
+
+    def weighed(
+        self, queries: torch.Tensor, context: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Queries [B, Q, D], context [B, K, D], mask bool [B, K] -> queries [B, Q, D], weights [B, heads, Q, K]."""
+        batch, n, dim = queries.shape
+        q = self.to_query(self.norm_queries(queries)).view(batch, n, self.heads, -1).transpose(1, 2)
+        k, v = self.to_key_value(self.norm_context(context)).chunk(2, dim=-1)
+        k = k.view(batch, -1, self.heads, dim // self.heads).transpose(1, 2)
+        v = v.view(batch, -1, self.heads, dim // self.heads).transpose(1, 2)
+        scores = (q @ k.transpose(2, 3)) * (dim // self.heads) ** -0.5
+        weights = scores.masked_fill(~mask[:, None, None, :], -torch.inf).float().softmax(-1).to(v.dtype)
+        return queries + self.to_out((weights @ v).transpose(1, 2).reshape(batch, n, dim)), weights
+
+
+class SpatialFusion(nn.Module):
+    """``fused``: a query made of the clinical picture asks every token of every picture that is there.
+
+    Tokens carry their modality and their place. A learned null token is always there to be attended to, so that a
+    record with one picture has a choice as well. ``forward(tokens, present) -> vector [B, width], weights [B, heads,
+    M * T + 1]``, the null token last.
+    """
+
+    def __init__(self, config: FusionConfig, dim: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.names, width = config.names, config.width
+        if width % config.heads:
+            raise FusionConfigError(f"width {width} cannot be shared by {config.heads} heads: choose a multiple")
+        # No scale and shift: the projection that follows would only repeat them.
+        self.norm = nn.ModuleDict({name: nn.LayerNorm(dim, elementwise_affine=False) for name in self.names})
+        self.project = nn.ModuleDict({name: nn.Linear(dim, width) for name in self.names})
+        self.kind = nn.Parameter(torch.randn(len(self.names), width) * 0.02)
+        self.row, self.column = (nn.Parameter(torch.randn(n, width) * 0.02) for n in grid)
+        self.null = nn.Parameter(torch.randn(width) * 0.02)
+        self.query = nn.Parameter(torch.randn(width) * 0.02)
+        self.attention = nn.ModuleList([WeighedAttention(width, config.heads) for _ in range(config.depth)])
+        self.feed_forward = nn.ModuleList(
+            [
+                nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+                for _ in range(config.depth)
+            ]
+        )
+        self.out_norm = nn.LayerNorm(width)
+        self.width = width
+
+    def forward(self, tokens: Tokens, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        context, mask = self._context(tokens, present)
+        count = tokens[REQUIRED_MODALITY].shape[1]
+        start = self.names.index(REQUIRED_MODALITY) * count
+        asked = context[:, start : start + count].mean(1, keepdim=True) + self.query
+        weights = torch.empty(0)
+        for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
+            asked, weights = attention.weighed(asked, context, mask)  # type: ignore[operator]
+            asked = asked + feed_forward(asked)
+        return self.out_norm(asked[:, 0]), weights[:, :, 0]
+
+    def _context(self, tokens: Tokens, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        batch, count, _ = tokens[REQUIRED_MODALITY].shape
+        place = (self.row[:, None] + self.column[None]).flatten(0, 1)
+        parts = []
+        for i, name in enumerate(self.names):
+            if name in tokens:
+                values = self.project[name](self.norm[name](tokens[name]))
+            else:  # nobody in the batch has it, so the mask hides it
+                values = place.new_zeros(batch, count, self.width)
+            parts.append(values + place + self.kind[i])
+        parts.append(self.null.expand(batch, 1, -1))
+        mask = torch.cat([present.repeat_interleave(count, dim=1), present.new_ones(batch, 1)], dim=1)
+        return torch.cat(parts, dim=1), mask
+
+
+class PooledFusion(nn.Module):
+    """``pooled``, the original design: one mean token per picture, the clinical one asks the others.
+
+    Without any other picture it asks a zero token. Attention over one token weighs it 1 whatever the query is; that is
+    this design's fault and is kept, as the variant is there to be measured. ``forward -> vector [B, dim], weights [B,
+    heads, M]``: one per optional modality, the zero token last.
+    """
+
+    def __init__(self, config: FusionConfig, dim: int) -> None:
+        super().__init__()
+        if dim % config.heads:
+            raise FusionConfigError(f"{config.encoder} has width {dim}, not a multiple of {config.heads} heads")
+        self.names, self.others, self.heads = config.names, config.optional, config.heads
+        self.to_query, self.to_key, self.to_value, self.to_out = (nn.Linear(dim, dim) for _ in range(4))
+        self.norm = nn.LayerNorm(dim)
+        self.width = dim
+
+    def forward(self, tokens: Tokens, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        clinical = tokens[REQUIRED_MODALITY].mean(1)
+        zero = torch.zeros_like(clinical)
+        others = [tokens[name].mean(1) if name in tokens else zero for name in self.others]
+        here = present[:, [self.names.index(name) for name in self.others]]
+        mask = torch.cat([here, ~here.any(1, keepdim=True)], dim=1)
+        context = torch.stack([*others, zero], dim=1)
+        batch, count, dim = context.shape
+        q = self.to_query(clinical).view(batch, 1, self.heads, -1).transpose(1, 2)
+        k, v = (f(context).view(batch, count, self.heads, -1).transpose(1, 2) for f in (self.to_key, self.to_value))
+        scores = (q @ k.transpose(2, 3)) * (dim // self.heads) ** -0.5
+        weights = scores.masked_fill(~mask[:, None, None, :], -torch.inf).softmax(-1)
+        attended = self.to_out((weights @ v).transpose(1, 2).reshape(batch, dim))
+        return self.norm(attended + clinical), weights[:, :, 0]
+
+
+class ConcatFusion(nn.Module):
+    """``concat``: mean tokens side by side, a learned vector where a picture is missing. No attention, no weights."""
+
+    def __init__(self, config: FusionConfig, dim: int) -> None:
+        super().__init__()
+        self.names = config.names
+        self.missing = nn.ParameterDict({name: nn.Parameter(torch.randn(dim) * 0.02) for name in config.optional})
+        self.norm = nn.ModuleDict({name: nn.LayerNorm(dim) for name in self.names})
+        self.width = dim * len(self.names)
+
+    def forward(self, tokens: Tokens, present: torch.Tensor) -> tuple[torch.Tensor, None]:
+        parts = []
+        for i, name in enumerate(self.names):
+            if name not in tokens:
+                parts.append(self.missing[name].expand(len(present), -1))
+                continue
+            values = self.norm[name](tokens[name].mean(1))
+            if name in self.missing:
+                values = torch.where(present[:, i : i + 1], values, self.missing[name].to(values.dtype))
+            parts.append(values)
+        return torch.cat(parts, dim=1), None
+
+
+def build_fusion(config: FusionConfig, dim: int, grid: tuple[int, int]) -> SpatialFusion | PooledFusion | ConcatFusion:
+    """The fusion of a variant over encoders of width ``dim``."""
+    if config.variant == "fused":
+        return SpatialFusion(config, dim, grid)
+    return PooledFusion(config, dim) if config.variant == "pooled" else ConcatFusion(config, dim)
+
+
+def attention_maps(weights: torch.Tensor, names: Sequence[str], grid: tuple[int, int]) -> Tokens:
+    """Weights of ``fused`` [B, heads, M * T + 1] -> [B, rows, columns] per modality, the mean of all heads."""
+    parts = weights.mean(1)[:, :-1].unflatten(1, (len(names), *grid))
+    return {name: parts[:, i] for i, name in enumerate(names)}
+
+
+def attention_mass(weights: torch.Tensor, names: Sequence[str]) -> Tokens:
+    """Share of the attention [B] per modality in ``names``, and ``none``: they add up to 1.
+
+    Takes the weights of ``fused`` with all modalities, or of ``pooled`` with the optional ones.
+    """
+    mean = weights.mean(1)
+    parts = mean[:, :-1].unflatten(1, (len(names), -1)).sum(2)
+    return {**{name: parts[:, i] for i, name in enumerate(names)}, NO_MODALITY: mean[:, -1]}
+
+
+def hide(present: torch.Tensor, names: Sequence[str], probability: float) -> torch.Tensor:
+    """Hide optional modalities of a training batch at random: bool [B, M] -> bool [B, M]; the required one stays.
+
+    Draws from torch's generator, which the training loop seeds from (seed, epoch, step).
+    """
+    kept = present & (torch.rand(present.shape, device=present.device) >= probability)
+    required = F.one_hot(torch.tensor(names.index(REQUIRED_MODALITY)), len(names)).bool().to(present.device)
+    return torch.where(required, present, kept)

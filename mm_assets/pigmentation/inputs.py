@@ -1,0 +1,127 @@
+"""How stored or uploaded pixels become a network's input: one specification, one function for every modality.
+
+The specification is JSON and travels in the model's bundle, so training, evaluation, page and API cannot disagree.
+Belongs here: resizing, rounding, normalising, and statistics of the training split. Does not belong here: decoding of
+files (records/color_images.py, spectral.py) and random changes in training (augmentation.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch  # noqa: TID253
+import torch.nn.functional as F  # noqa: TID253
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from resources.errors import MendableError
+
+Kind = Literal["rgb", "cube", "hsl"]
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_LEAST_STD = 1e-4  # a band that never changes is left as it is instead of being blown up
+_CHUNK = 256  # records whose pixels are in memory at a time
+
+
+class WrongChannels(MendableError):
+    """Pixels have another number of channels than the model was trained on."""
+
+
+class ModalitySpec(BaseModel):
+    """One modality: what its pixels are, and mean and deviation per channel on the scale 0 to 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    kind: Kind
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    wavelengths_nm: tuple[float, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_value_per_channel(self) -> Self:
+        for field in ("mean", "std", "wavelengths_nm"):
+            values = getattr(self, field)
+            if values is not None and len(values) != self.channels:
+                raise ValueError(f"{field} of {self.name} has {len(values)} values for {self.channels} channels")
+        return self
+
+
+class InputSpec(BaseModel):
+    """Every modality in the model's order, and the side in pixels at which they are read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image_size: int
+    modalities: tuple[ModalitySpec, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(modality.name for modality in self.modalities)
+
+    @property
+    def channels(self) -> tuple[tuple[str, int], ...]:
+        """(name, channels) of each, as a FusionConfig takes them."""
+        return tuple((modality.name, modality.channels) for modality in self.modalities)
+
+    def modality(self, name: str) -> ModalitySpec:
+        return self.modalities[self.names.index(name)]
+
+    def as_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        return cls.model_validate(values)
+
+
+def rgb_spec(name: str) -> ModalitySpec:
+    """A colour photograph, normalised as ImageNet's are: pretrained encoders expect it, others do not mind."""
+    return ModalitySpec(name=name, kind="rgb", channels=3, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def resized(spec: ModalitySpec, pixels: np.ndarray, size: int) -> np.ndarray:
+    """uint8 [H, W, 3] or float [H, W, C] -> the same at [size, size]: uint8 for ``rgb``, else float16.
+
+    Squashes to a square, antialiased. The result is rounded as stored pixels are, so that a model sees the same numbers
+    from a packed file and from an upload. Raises WrongChannels.
+    """
+    if pixels.ndim != 3 or pixels.shape[2] != spec.channels:
+        found = pixels.shape[2] if pixels.ndim == 3 else "no"
+        raise WrongChannels(
+            f"the {spec.name} picture has {found} channels, and the model reads {spec.channels}: use a capture with "
+            "the bands the model was trained on, or leave it out"
+        )
+    if spec.kind == "rgb" and pixels.dtype != np.uint8:
+        raise TypeError(f"{spec.name} takes uint8 pixels, got {pixels.dtype}")
+    values = torch.from_numpy(np.array(pixels, np.float32)).permute(2, 0, 1)[None]
+    if values.shape[-2:] != (size, size):
+        values = F.interpolate(values, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    out = values[0].permute(1, 2, 0).numpy()
+    return np.rint(out).clip(0, 255).astype(np.uint8) if spec.kind == "rgb" else out.astype(np.float16)
+
+
+def normalised(spec: ModalitySpec, pixels: np.ndarray) -> torch.Tensor:
+    """What ``resized`` gave, stacked to [B, S, S, C] -> float32 [B, C, S, S] on the encoder's scale."""
+    values = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float()
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (spec.mean, spec.std))
+    scale = 255.0 if spec.kind == "rgb" else 1.0
+    return ((values - mean * scale) / (std * scale)).contiguous()
+
+
+def to_tensor(spec: ModalitySpec, pixels: np.ndarray, size: int) -> torch.Tensor:
+    """One picture, uint8 [H, W, 3] or float [H, W, C] -> float32 [C, size, size]. Raises WrongChannels."""
+    return normalised(spec, resized(spec, pixels, size)[None])[0]
+
+
+def fit_statistics(pixels: np.ndarray, rows: Sequence[int] | np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation per channel of [N, S, S, C] over ``rows`` (those of the training split), in flat memory."""
+    total, squares, count = np.zeros(pixels.shape[3]), np.zeros(pixels.shape[3]), 0
+    for start in range(0, len(rows), _CHUNK):
+        part = np.asarray(pixels[np.asarray(rows)[start : start + _CHUNK]], np.float64).reshape(-1, pixels.shape[3])
+        total, squares, count = total + part.sum(0), squares + (part**2).sum(0), count + len(part)
+    if count == 0:
+        return (0.0,) * pixels.shape[3], (1.0,) * pixels.shape[3]
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    # Six digits: a statistic that differs in its last bits between machines would make another model of the same data.
+    return tuple(float(f"{m:.6g}") for m in mean), tuple(float(f"{s:.6g}") if s > _LEAST_STD else 1.0 for s in std)

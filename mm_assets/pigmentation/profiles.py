@@ -1,0 +1,47 @@
+"""Default knobs of the wing per profile.
+
+Belongs here: numbers that differ between demo, study and full. Does not belong here: rules that never change.
+"""
+
+from typing import Any, ClassVar
+
+from mm_assets.records.knobs import Knobs
+
+PROFILES: dict[str, dict[str, dict[str, Any]]] = {
+    # Minutes on two cores.
+    "demo": {
+        "SkinSourceConfig": {"patients": 1150, "rgb_px": 160, "cube_px": 56},
+        "LesionKnobs": {"stored_px": 160, "cube_px": 56},
+        "SkinTrainKnobs": {
+            "seeds": [0], "encoder": "test_resnet", "stage": 2, "image_size": 56, "width": 64, "epochs": 12,
+            "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.02,
+        },
+        "SkinEvaluationConfig": {"replicates": 1000},
+    },
+    # Under an hour on two cores; the README's numbers.
+    "study": {
+        "SkinSourceConfig": {"patients": 2400, "rgb_px": 160, "cube_px": 56},
+        "LesionKnobs": {"stored_px": 160, "cube_px": 56},
+        "SkinTrainKnobs": {
+            "seeds": [0, 1, 2], "encoder": "test_resnet", "stage": 2, "image_size": 56, "width": 64, "epochs": 20,
+            "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.02,
+        },
+        "SkinEvaluationConfig": {"replicates": 1000},
+    },
+    # Real images, Swin-T, a GPU; the original configuration's training.
+    "full": {
+        "SkinSourceConfig": {"patients": 4000, "rgb_px": 448, "cube_px": 224},
+        "LesionKnobs": {"stored_px": 256, "cube_px": 224},
+        "SkinTrainKnobs": {
+            "seeds": [0, 1, 2], "encoder": "swin_tiny_patch4_window7_224", "stage": None, "image_size": 224,
+            "width": 768, "epochs": 10, "batch_size": 8, "learning_rate": 1e-4, "weight_decay": 1e-4,
+        },
+        "SkinEvaluationConfig": {"replicates": 1000},
+    },
+}  # fmt: skip
+
+
+class SkinKnobs(Knobs):
+    """A Config of this wing whose unset fields take the profile's value."""
+
+    profiles: ClassVar[dict[str, dict[str, dict[str, Any]]]] = PROFILES

@@ -1,0 +1,92 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from mm_assets.pigmentation.inputs import (
+    IMAGENET_MEAN,
+    InputSpec,
+    ModalitySpec,
+    WrongChannels,
+    fit_statistics,
+    normalised,
+    resized,
+    rgb_spec,
+    to_tensor,
+)
+
+RGB = rgb_spec("clinical")
+CUBE = ModalitySpec(
+    name="multispectral", kind="cube", channels=4, mean=(0.1,) * 4, std=(0.5,) * 4, wavelengths_nm=(1, 2, 3, 4)
+)
+
+
+def test_a_photograph_is_normalised_once_on_imagenets_scale():
+    pixels = np.full((30, 20, 3), 128, np.uint8)
+    out = to_tensor(RGB, pixels, 16)
+    assert out.shape == (3, 16, 16) and out.dtype == torch.float32
+    assert torch.allclose(out[:, 0, 0], (128 / 255 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(RGB.std))
+
+
+def test_channels_stay_in_their_place():
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[..., 1] = 255
+    assert to_tensor(RGB, pixels, 8).mean((1, 2)).argmax() == 1
+
+
+def test_a_cube_keeps_its_bands_and_its_own_statistics():
+    values = np.tile(np.array([0.1, 0.35, 0.6, 1.1], np.float32), (10, 10, 1))
+    out = to_tensor(CUBE, values, 5)
+    assert torch.allclose(out[:, 2, 2], torch.tensor([0.0, 0.5, 1.0, 2.0]), atol=2e-3)
+
+
+@pytest.mark.parametrize(("spec", "shape"), [(CUBE, (8, 8, 3)), (RGB, (8, 8, 4)), (RGB, (8, 8))])
+def test_the_wrong_number_of_channels_is_the_users_error(spec, shape):
+    with pytest.raises(WrongChannels, match=spec.name):
+        to_tensor(spec, np.zeros(shape, np.uint8), 8)
+
+
+def test_a_float_photograph_is_a_programmers_error():
+    with pytest.raises(TypeError, match="uint8"):
+        to_tensor(RGB, np.zeros((8, 8, 3), np.float32), 8)
+
+
+def test_an_upload_gives_the_numbers_of_a_packed_picture():
+    rng = np.random.default_rng(0)
+    for spec, pixels in (
+        (RGB, rng.integers(0, 256, (37, 53, 3), dtype=np.uint8)),
+        (CUBE, rng.random((21, 21, 4)).astype(np.float32)),
+    ):
+        packed = resized(spec, pixels, 16)
+        assert packed.dtype == (np.uint8 if spec.kind == "rgb" else np.float16)
+        assert torch.equal(normalised(spec, packed[None])[0], to_tensor(spec, pixels, 16))
+
+
+def test_shrinking_averages_instead_of_skipping():
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[::2] = 200
+    assert abs(resized(RGB, stripes, 8).astype(int) - 100).max() <= 4
+
+
+def test_statistics_come_from_the_named_rows_alone():
+    pixels = np.zeros((600, 4, 4, 2), np.float16)
+    pixels[:300, ..., 0] = np.linspace(0, 1, 300)[:, None, None]
+    pixels[:300, ..., 1] = 0.25
+    pixels[300:] = 9
+    mean, std = fit_statistics(pixels, np.arange(300))
+    assert mean == pytest.approx((0.5, 0.25), abs=1e-3)
+    assert std[0] == pytest.approx(0.289, abs=1e-2) and std[1] == 1.0  # a band that never changes is left alone
+    assert fit_statistics(pixels, []) == ((0.0, 0.0), (1.0, 1.0))
+
+
+def test_the_specification_survives_json_and_refuses_nonsense():
+    spec = InputSpec(image_size=56, modalities=(RGB, CUBE))
+    assert InputSpec.from_json(json.loads(json.dumps(spec.as_json()))) == spec
+    assert spec.names == ("clinical", "multispectral") and spec.channels == (("clinical", 3), ("multispectral", 4))
+    assert spec.modality("multispectral") is CUBE
+    with pytest.raises(ValidationError, match="3 values for 4 channels"):
+        ModalitySpec(name="m", kind="cube", channels=4, mean=(0, 0, 0), std=(1, 1, 1, 1))
+    with pytest.raises(ValidationError):
+        InputSpec.from_json({**spec.as_json(), "size": 3})

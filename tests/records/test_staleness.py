@@ -1,0 +1,25 @@
+"""Assets that are read together must come from the same data."""
+
+from pathlib import Path
+
+import pytest
+
+from mm_assets.records.staleness import StaleInputs, require_made_from
+from resources.artifact_record import Artifact
+from resources.artifacts import ArtifactStore
+
+
+def publish(store: ArtifactStore, asset: str, content: str, upstream: dict[str, str] | None = None) -> Artifact:
+    with store.draft("teeth", asset) as draft:
+        draft.write_text("content.txt", content)
+        return draft.publish(upstream=upstream or {}, synthetic=True, run_id=None)
+
+
+def test_another_version_than_the_current_one_is_refused_with_its_mend(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path / "home"), tmp_path / "scratch")
+    source = publish(store, "source", "one")
+    model = publish(store, "model", "weights", {"teeth/source": source.version})
+    require_made_from(store, model, "teeth/source")
+    publish(store, "source", "two")
+    with pytest.raises(StaleInputs, match=r"another teeth/source .* run `mm materialize teeth/model`"):
+        require_made_from(store, model, "teeth/source")

@@ -1,0 +1,136 @@
+"""`POST /predict/pigmentation` and its older address: statuses, headers, and one handler behind both."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from mm_assets.pigmentation.severity import severity_of
+from tests.pigmentation.tiny_skin_release import cube_bytes, photograph_bytes
+from tests.ui.fakes import FakeStore
+from tests.ui.skin_models import skin_model, skin_store
+from ui.server import assemble
+
+PROBLEM = "application/problem+json"
+PHOTOGRAPH = photograph_bytes()
+
+
+def client_of(store: FakeStore) -> TestClient:
+    return TestClient(assemble({"pigmentation": skin_model(store)}), raise_server_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FakeStore:
+    return skin_store(tmp_path_factory.mktemp("skin") / "0123456789abcdef")
+
+
+@pytest.fixture(scope="module")
+def client(store: FakeStore) -> Iterator[TestClient]:
+    yield client_of(store)
+
+
+@pytest.fixture(scope="module")
+def empty() -> Iterator[TestClient]:
+    yield client_of(FakeStore(None))
+
+
+def ask(client: TestClient, path: str = "/predict/pigmentation", **images: bytes) -> Any:
+    files = {f"{name}_image": (f"{name}.bin", data, "application/octet-stream") for name, data in images.items()}
+    return client.post(path, files=files)
+
+
+def test_the_answer_has_what_the_original_had_and_where_it_comes_from(client: TestClient) -> None:
+    answer = ask(client, clinical=photograph_bytes(), dermoscopy=photograph_bytes(1), multispectral=cube_bytes())
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert 0 <= body["score"] <= 1 and body["score"] == round(body["score"], 3)
+    assert body["severity"] == severity_of(body["score"])
+    assert body["missing"] == [] and set(body["without"]) == {"dermoscopy", "multispectral"}
+    assert body["model_version"] == "0123456789abcdef"
+    assert "not a diagnostic device" in body["provenance"]["disclaimer"].lower()
+    assert answer.headers["x-model-version"] == "0123456789abcdef"
+    assert answer.headers["x-synthetic-data"] == "true"
+    assert "link" not in answer.headers
+
+
+def test_the_older_address_gives_the_same_answer_and_names_the_canonical_one(client: TestClient) -> None:
+    images = {"clinical": photograph_bytes(3)}
+    alias = ask(client, "/predict", **images)
+    assert alias.status_code == 200, alias.text
+    assert alias.json() == ask(client, **images).json()
+    assert alias.json()["wing"] == "pigmentation"
+    assert alias.headers["link"] == '</predict/pigmentation>; rel="canonical"'
+    assert alias.headers["x-model-version"] == "0123456789abcdef"
+    paths = client.get("/openapi.json").json()["paths"]
+    assert paths["/predict"]["post"]["tags"] == ["original clients"]
+    assert paths["/predict/pigmentation"]["post"]["tags"] == ["pigmentation"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/pigmentation"])
+def test_nothing_released_names_the_wing(empty: TestClient, path: str) -> None:
+    answer = ask(empty, path, clinical=photograph_bytes())
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == PROBLEM
+    assert "mm demo --wing pigmentation" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("images", "status", "code"),
+    [
+        ({"clinical": b""}, 422, "image_empty"),
+        ({"clinical": b"not an image"}, 422, "image_unreadable"),
+        ({"clinical": PHOTOGRAPH[:800]}, 422, "image_truncated"),
+        ({"clinical": b"GIF89a" + bytes(99)}, 415, "image_format_unsupported"),
+        ({"clinical": PHOTOGRAPH, "dermoscopy": b"%PDF-1.7 etc"}, 415, "image_format_unsupported"),
+        ({"clinical": PHOTOGRAPH, "multispectral": photograph_bytes()}, 422, "cube_wrong_bands"),
+        ({"clinical": PHOTOGRAPH, "multispectral": cube_bytes(wavelengths=(500, 600))}, 422, "cube_wrong_bands"),
+    ],
+)  # fmt: skip
+def test_an_unusable_image_is_a_problem_with_its_reason(
+    client: TestClient, images: dict[str, bytes], status: int, code: str
+) -> None:
+    answer = ask(client, **images)
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert answer.headers["content-type"] == PROBLEM
+    assert "/" not in answer.json()["detail"] and "Traceback" not in answer.text
+
+
+def test_thirty_thousand_pixels_a_side_are_refused(client: TestClient) -> None:
+    import io
+
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.new("1", (30_000, 30_000)).save(stream, "PNG")
+    answer = ask(client, clinical=stream.getvalue())
+    assert (answer.status_code, answer.json()["code"]) == (413, "image_too_large")
+
+
+def test_the_clinical_image_is_required_and_unknown_fields_are_named(client: TestClient) -> None:
+    answer = ask(client, dermoscopy=photograph_bytes())
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["clinical_image"]
+    answer = ask(client, clinical=photograph_bytes(), infrared=photograph_bytes())
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["infrared_image"]
+
+
+def test_an_empty_file_input_of_a_browser_counts_as_not_sent(client: TestClient) -> None:
+    """A form with an unused file input sends a part without a name and without bytes."""
+    lines = [
+        b"--x", b'Content-Disposition: form-data; name="clinical_image"; filename="a.jpg"', b"", photograph_bytes(),
+        b"--x", b'Content-Disposition: form-data; name="dermoscopy_image"; filename=""',
+        b"Content-Type: application/octet-stream", b"", b"", b"--x--", b"",
+    ]  # fmt: skip
+    answer = client.post(
+        "/predict", content=b"\r\n".join(lines), headers={"Content-Type": "multipart/form-data; boundary=x"}
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["modalities"] == ["clinical"]
+
+
+def test_a_broken_body_is_400(client: TestClient) -> None:
+    answer = client.post("/predict", content=b"junk", headers={"Content-Type": "multipart/form-data"})
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == PROBLEM

@@ -1,0 +1,182 @@
+"""A skin answer on the page: dial, notices, what each image changed, and the images under the model's attention.
+
+Belongs here: HTML with pictures and drawing inside it, so that no image is written to a cache of the page; text is
+escaped. Does not belong here: what the numbers mean (`mm_assets.pigmentation`), banner and footer (`origin.py`).
+"""
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from mm_assets.pigmentation.case import MODALITY_NAMES, CaseWarning, Picture, SkinExplanation, SkinPrediction
+from ui.pages.components import origin
+
+PREVIEW_HEIGHT_PX, PICTURE_HEIGHT_PX = 170, 260
+# Reads the slider in the browser: no answer of the server is needed to fade a picture.
+FADE_JS = (
+    "(value) => { document.querySelectorAll('#skin-maps .heat')"
+    ".forEach((map) => { map.style.opacity = value / 100; }); return value; }"
+)
+_CAUTION = {"synthetic_model", "no_skin", "too_dark", "too_bright"}
+_TITLES = {
+    "synthetic_model": "Trained on synthetic images.",
+    "left_out": "Left out on request.",
+    "not_read": "Not read.",
+    "blurred": "Blurred.",
+    "too_dark": "Too dark.",
+    "too_bright": "Too bright.",
+    "no_skin": "Not like skin.",
+}
+_CENTRE, _RADIUS = (130.0, 122.0), 100.0
+
+
+def waiting() -> str:
+    """Stands where the answer will be."""
+    return (
+        '<div class="mm-empty">Choose an example, or add a clinical photograph, then press '
+        "<strong>Assess</strong>. Dermoscopy and multispectral image are optional.</div>"
+    )
+
+
+def dial(answer: SkinPrediction) -> str:
+    """Half a circle from 0 to 1: the classes as an arc, the interval inside it, a needle at the score."""
+    mild, moderate = answer.thresholds["mild"], answer.thresholds["moderate"]
+    arcs = "".join(
+        _arc(low, high, _RADIUS, 18, kind)
+        for low, high, kind in ((0, mild, "mild"), (mild, moderate, "moderate"), (moderate, 1, "severe"))
+    )
+    interval, spoken = "", "no interval"
+    if answer.interval_low is not None and answer.interval_high is not None:
+        interval = _arc(answer.interval_low, answer.interval_high, _RADIUS - 20, 6, "interval")
+        spoken = f"interval {answer.interval_low:.3f} to {answer.interval_high:.3f}"
+    (tip_x, tip_y), (x, y) = _at(answer.score, _RADIUS - 6), _CENTRE
+    needle = f'<line class="needle" x1="{x}" y1="{y}" x2="{tip_x:.1f}" y2="{tip_y:.1f}"/>'
+    ticks = "".join(_tick(value) for value in (0.0, mild, moderate, 1.0))
+    label = escape(f"Score {answer.score:.3f} of 1, {answer.severity}, {spoken}", quote=True)
+    return (
+        f'<div class="mm-dial"><svg viewBox="0 0 260 146" role="img" aria-label="{label}">{arcs}{interval}{ticks}'
+        f'{needle}<circle class="hub" cx="{x}" cy="{y}" r="6"/></svg>'
+        f'<div class="mm-dial-text"><p class="score">{answer.score:.3f}</p>'
+        f'<p class="severity {answer.severity.lower()}">{answer.severity}</p>'
+        f'<p class="mm-hint">{_interval(answer)}</p>'
+        f'<p class="mm-hint">Mild up to {mild:g}, Moderate up to {moderate:g}, Severe above.</p></div></div>'
+    )
+
+
+def _interval(answer: SkinPrediction) -> str:
+    if answer.interval_low is None or answer.interval_high is None:
+        return f"Interval {escape(answer.interval)}."
+    return f"{answer.interval_low:.3f} – {answer.interval_high:.3f}<br>{escape(answer.interval)}"
+
+
+def _at(value: float, radius: float) -> tuple[float, float]:
+    angle = math.pi * (1 - value)
+    return _CENTRE[0] + radius * math.cos(angle), _CENTRE[1] - radius * math.sin(angle)
+
+
+def _arc(low: float, high: float, radius: float, width: float, kind: str) -> str:
+    (x0, y0), (x1, y1) = _at(low, radius), _at(high, radius)
+    return (
+        f'<path class="{kind}" d="M{x0:.1f} {y0:.1f}A{radius:g} {radius:g} 0 0 1 {x1:.1f} {y1:.1f}" '
+        f'stroke-width="{width:g}" fill="none"/>'
+    )
+
+
+def _tick(value: float) -> str:
+    x, y = _at(value, _RADIUS + 16)
+    return f'<text x="{x:.1f}" y="{y + 3:.1f}" text-anchor="middle">{value:g}</text>'
+
+
+def notices(warnings: Sequence[CaseWarning], missing: Sequence[str]) -> str:
+    """The warnings of an answer, most serious first, then what was not given."""
+    ordered = sorted(warnings, key=lambda warning: warning.code not in _CAUTION)
+    items = [
+        f'<div class="mm-notice{" caution" if warning.code in _CAUTION else ""}">'
+        f"<strong>{escape(_TITLES[warning.code])}</strong> {escape(warning.message)}</div>"
+        for warning in ordered
+    ]
+    if missing:
+        names = " and ".join(escape(MODALITY_NAMES.get(name, name)) for name in missing)
+        items.append(
+            f'<div class="mm-notice"><strong>Missing.</strong> No {names}; the answer rests on the rest.</div>'
+        )
+    return f'<div class="mm-notices" role="status" aria-live="polite">{"".join(items)}</div>'
+
+
+def changes(answer: SkinPrediction) -> str:
+    """One bar per optional image: the score minus what it would be without that image."""
+    if not answer.without:
+        return '<p class="mm-hint">Only the clinical photograph was read, so there is nothing to compare.</p>'
+    parts = {name: answer.score - without for name, without in answer.without.items()}
+    largest = max(0.05, *(abs(change) for change in parts.values()))
+    rows = "".join(_change(name, change, answer.without[name], largest) for name, change in parts.items())
+    return (
+        '<p class="mm-hint">How much each image moved the score, found by leaving it out.</p>'
+        f'<div class="mm-parts">{rows}</div>'
+    )
+
+
+def _change(name: str, change: float, without: float, largest: float) -> str:
+    width = 50 * abs(change) / largest
+    left = 50.0 if change >= 0 else 50 - width
+    colour = "var(--mm-for)" if change >= 0 else "var(--mm-against)"
+    sign = "+" if change >= 0 else "−"
+    return (
+        f"<span>{escape(MODALITY_NAMES.get(name, name).capitalize())}</span>"
+        f'<span class="number">{sign}{abs(change):.3f} (without: {without:.3f})</span>'
+        f'<span class="track" aria-hidden="true">'
+        f'<i style="left:{left:.1f}%;width:{width:.1f}%;background:{colour}"></i><i class="zero"></i></span>'
+    )
+
+
+def maps(explanation: SkinExplanation, mass: Mapping[str, float], opacity: float) -> str:
+    """The images side by side, each under its attention; ``opacity`` 0 to 100."""
+    figures = "".join(_attended(picture, explanation.scale, mass, opacity) for picture in explanation.pictures)
+    return (
+        f'<div class="mm-pictures">{figures}</div><p class="mm-hint">Blue: where the model looked, on one scale for '
+        "all images. It shows attention, not disease.</p>"
+    )
+
+
+def _attended(picture: Picture, scale: float, mass: Mapping[str, float], opacity: float) -> str:
+    from mm_assets.pigmentation.explain import attention_png
+
+    name = MODALITY_NAMES.get(picture.modality, picture.modality)
+    over = ""
+    if picture.attention is not None:
+        source = _data_uri(attention_png(picture.attention, scale), "image/png")
+        over = (
+            f'<img class="heat" style="opacity:{opacity / 100:.2f}" src="{source}" '
+            f'alt="Attention of the model on the {escape(name)}">'
+        )
+    share = mass.get(picture.modality)
+    told = "" if share is None else f", {share:.0%} of the attention"
+    return _figure(picture, f"{name.capitalize()}{told}", PICTURE_HEIGHT_PX, over)
+
+
+def preview(picture: Picture) -> str:
+    """An uploaded image as it will be read, in its own proportions."""
+    return _figure(picture, f"{picture.width} × {picture.height} pixels", PREVIEW_HEIGHT_PX)
+
+
+def quality(answer: SkinPrediction) -> dict[str, str]:
+    """What the footer says of the model beside its origin."""
+    provenance = answer.provenance
+    measured = origin.measured(provenance.value, provenance.low, provenance.high)
+    return {provenance.metric or "Quality": measured, "Interval shown": answer.interval}
+
+
+def _figure(picture: Picture, caption: str, tall_px: int, over: str = "") -> str:
+    # The stored picture is square: stretching it back shows it in its own proportions, and the map stays aligned.
+    ratio = picture.width / picture.height
+    return (
+        f'<figure class="mm-film"><div class="frame" '
+        f'style="aspect-ratio:{ratio:.4f};max-width:min(100%,{tall_px * ratio:.0f}px)">'
+        f'<img src="{_data_uri(picture.jpeg, "image/jpeg")}" alt="{escape(caption, quote=True)}">{over}</div>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _data_uri(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
