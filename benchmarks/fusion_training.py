@@ -4,11 +4,10 @@ Both do the same step (fusion forward, loss, backward, AdamW) on the same record
 from differs. Full configuration: ViT-B/16 and ModernBERT-base on random weights, fusion at width 768. Demo
 configuration: the embedded EfficientNet-Lite0 and MiniLM. CPU seconds of one thread, the best of the rounds.
 
-    python benchmarks/fusion_training.py [--records 64] [--rounds 2] [--json FILE]
+    python -m benchmarks.fusion_training [--quick] [--json FILE]
 """
 
-import argparse
-import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.reporting import Gate, finish, parse_options
 from mm_assets.learning.encoders import (
     TextEncoder,
     VisionEncoder,
@@ -36,6 +36,8 @@ from mm_assets.records.token_shards import write_shard
 from resources.hub import ENCODERS
 
 GATE = 20.0  # full configuration: stored over encoded, records a second
+RECORDS, ROUNDS = 64, 2
+QUICK_RECORDS, QUICK_ROUNDS = 16, 1
 # The mean length of the demo's notes, and the batch size that every profile trains with.
 NOTE_TOKENS, PASSAGES, BATCH = 117, 3, 64
 Step = Callable[[np.ndarray], None]
@@ -138,36 +140,32 @@ def measure(
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here as well")
-    options = parser.parse_args()
+def main() -> int:
+    options = parse_options(__doc__)
     torch.set_num_threads(1)
+    sizes = {
+        "records": QUICK_RECORDS if options.quick else RECORDS,
+        "rounds": QUICK_ROUNDS if options.quick else ROUNDS,
+    }
     rows = [
         measure(
             "demo", load_vision(ENCODERS["efficientnet-lite0"]), load_text(ENCODERS["minilm"]), grid=4,
-            config={"dim": 64, "heads": 4}, records=options.records, rounds=options.rounds,
+            config={"dim": 64, "heads": 4}, **sizes,
         ),
         measure(
             "full", random_vision(ENCODERS["biomedclip"]).eval(), random_text(ENCODERS["modernbert"]).eval(),
-            grid=8, config={"dim": 768, "heads": 12}, records=options.records, rounds=options.rounds,
+            grid=8, config={"dim": 768, "heads": 12}, **sizes,
         ),
     ]  # fmt: skip
-    print(f"{'':>6} {'stored':>14} {'encoded':>14} {'ratio':>8} {'kB/record':>10}")
-    for row in rows:
-        print(
-            f"{row['configuration']:>6} {row['records_per_s_stored']:>8.1f} rec/s "
-            f"{row['records_per_s_encoded']:>8.2f} rec/s {row['ratio']:>7.1f}x "
-            f"{row['bytes_per_record'] / 1000:>10.1f}"
-        )
-    full = rows[-1]["ratio"]
-    print(f"gate (full configuration, at least {GATE:.0f}x): {'passed' if full >= GATE else 'MISSED'}")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"rows": rows, "gate": GATE, "passed": full >= GATE}, indent=2) + "\n")
+    shown = ("configuration", "records_per_s_stored", "records_per_s_encoded", "ratio", "bytes_per_record")
+    return finish(
+        options,
+        numbers={"configurations": rows},
+        columns=("configuration", "records/CPU s, stored", "records/CPU s, encoded", "ratio", "stored bytes/record"),
+        rows=[[row[key] for key in shown] for row in rows],
+        gates=[Gate("fusion training, stored features over encoders run again", rows[-1]["ratio"], "at least", GATE)],
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,21 +12,21 @@ Not here: gpu_mimic.py, which is run by hand where a GPU is.
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reporting import Gate, gate_line, shown
+from benchmarks.reporting import gate_line, shown
+from ui.study import commit, machine
 
-BENCHMARKS = ("phase1_images", "phase1_memory", "linking", "bootstrap", "fusion_training", "threads")
-# fusion_training has options and a result of its own.
-QUICK_OPTIONS = {"fusion_training": ["--records", "16", "--rounds", "1"]}
+BENCHMARKS = (
+    "phase1_images", "phase1_memory", "linking", "bootstrap", "fusion_training", "threads",
+    "skin_renderer", "skin_inference", "skin_serving",
+)  # fmt: skip
 ROOT = Path(__file__).parent.parent
 DOCS, QUICK_DOCS = ROOT / "docs", ROOT / ".scratch" / "quick-benchmarks"
 PAGE, RESULTS = "benchmarks.md", "results/benchmarks.json"
@@ -39,52 +39,15 @@ def run_benchmark(name: str, quick: bool) -> dict[str, Any] | None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "result.json"
         command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(file)]
-        options = QUICK_OPTIONS.get(name, ["--quick"]) if quick else []
-        subprocess.run([*command, *options], cwd=ROOT, env=os.environ | ONE_THREAD)
-        if not file.exists():
-            return None
-        result = json.loads(file.read_text())
-        return fusion_result(result, quick) if name == "fusion_training" else result
+        subprocess.run([*command, *["--quick"] * quick], cwd=ROOT, env=os.environ | ONE_THREAD)
+        return json.loads(file.read_text()) if file.exists() else None
 
 
-def fusion_result(own: dict[str, Any], quick: bool) -> dict[str, Any]:
-    """The result of fusion_training in the shape of all others; its gate is that of the last row."""
-    keys = ("configuration", "records_per_s_stored", "records_per_s_encoded", "ratio", "bytes_per_record")
-    gate = Gate(
-        "fusion training, stored features over encoders run again", own["rows"][-1]["ratio"], "at least", own["gate"]
-    )
-    return {
-        "quick": quick,
-        "numbers": {"configurations": own["rows"]},
-        "columns": ["configuration", "records/CPU s, stored", "records/CPU s, encoded", "ratio", "stored bytes/record"],
-        "rows": [[row[key] for key in keys] for row in own["rows"]],
-        "gates": [asdict(gate) | {"met": gate.met}],
-    }
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on, without a name of the machine."""
-    models = re.findall(r"^model name\s*: (.*)$", _text("/proc/cpuinfo"), re.MULTILINE)
-    memory = re.search(r"^MemTotal:\s+(\d+)", _text("/proc/meminfo"), re.MULTILINE)
-    return {
-        "processor": models[0] if models else platform.machine(),
-        "cores": os.cpu_count(),
-        "memory_gb": round(int(memory[1]) * 1024 / 1e9) if memory else None,
-        "python": platform.python_version(),
-        "load_average": round(os.getloadavg()[0], 1),
-    }
-
-
-def commit() -> str | None:
-    """The commit measured, with a + where files differ from it; None outside a checkout."""
-
-    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
-
-    head = git("rev-parse", "--short=12", "HEAD")
-    if head.returncode:
-        return None
-    return head.stdout.strip() + ("+" if git("status", "--porcelain").stdout.strip() else "")
+def memory_gb() -> int | None:
+    """Memory of this machine, None where it does not tell."""
+    file = Path("/proc/meminfo")
+    found = re.search(r"^MemTotal:\s+(\d+)", file.read_text(), re.MULTILINE) if file.exists() else None
+    return round(int(found[1]) * 1024 / 1e9) if found else None
 
 
 def filled(page: str, results: dict[str, Any]) -> str:
@@ -99,12 +62,11 @@ def filled(page: str, results: dict[str, Any]) -> str:
 
 def summary(results: dict[str, Any]) -> str:
     """When and where, and every gate of every benchmark."""
-    where = results["machine"]
+    memory = f", {results['memory_gb']} GB" if results["memory_gb"] else ""
     lines = [
         *(["**Quick run: small sizes, no numbers to quote.**", ""] if results["quick"] else []),
-        f"Measured {results['date']} at commit `{results['commit']}` on {where['cores']} cores of "
-        f"{where['processor']}, {where['memory_gb']} GB, Python {where['python']}, load average "
-        f"{where['load_average']} at the start.",
+        f"Measured {results['date']} at commit {results['commit']} on {results['machine']}{memory}, load average "
+        f"{results['load_average']} at the start.",
         "",
     ]
     rows = []
@@ -136,6 +98,8 @@ def main() -> int:
         "commit": commit(),
         "quick": quick,
         "machine": machine(),
+        "memory_gb": memory_gb(),
+        "load_average": round(os.getloadavg()[0], 1),
         "benchmarks": {},
     }
     for name in BENCHMARKS:
@@ -154,11 +118,6 @@ def main() -> int:
         print("broken: " + ", ".join(broken), file=sys.stderr)
         return 2
     return 0 if all(gate["met"] for gate in gates) else 1
-
-
-def _text(path: str) -> str:
-    file = Path(path)
-    return file.read_text() if file.exists() else ""
 
 
 if __name__ == "__main__":

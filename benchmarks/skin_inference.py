@@ -1,10 +1,10 @@
 """One lesion with three images through three Swin-T encoders on a CPU: the runtime a release would choose beside eager
 float32 PyTorch.
 
-The model is the original configuration at full size (224 px, 12 spectral bands) with random weights; the head is spread
-out so that scores differ, as a trained one's do. Every runtime of this machine is timed in turn in every round, from
-tensors to the answer of the head, with one thread and with all; the ratio is that of the fastest that agrees with plain
-torch within the tolerance of a release.
+The model is the original configuration at full size (224 px, 12 spectral bands): random encoders under a fusion and a
+head that were taught to follow the pictures. Every runtime of this machine is timed in turn in every round, from
+tensors to the answer of the head, with one thread and with all (which is judged); the ratio is that of the fastest that
+agrees with plain torch within the tolerance of a release.
 
     python -m benchmarks.skin_inference [--quick] [--json FILE]
 """
@@ -42,18 +42,36 @@ from mm_assets.pigmentation.runtime import (
 FAST_GATE, PLAIN_GATE = 0.35, 0.6
 ROUNDS, WARM_UPS, CASES = 15, 3, 8
 QUICK_ROUNDS, QUICK_CASES = 2, 2
+TAUGHT_CASES, STEPS = 48, 200
+QUICK_TAUGHT_CASES, QUICK_STEPS = 8, 5
 Case = Mapping[str, torch.Tensor]
 
 
 def full_size_model(quick: bool) -> FusionModel:
     """Three Swin-T at 224 px; a quick run takes the smallest encoder of timm that has the same kind of output."""
     torch.manual_seed(0)
-    config = FusionConfig(encoder="test_vit", image_size=160) if quick else FusionConfig()
-    model = FusionModel(config).eval()
-    with torch.no_grad():
-        # Random weights answer .5 to everything, and agreeing on that is easy.
-        model.head.out.weight.mul_(30)
-    return model
+    return FusionModel(FusionConfig(encoder="test_vit", image_size=160) if quick else FusionConfig()).eval()
+
+
+def fit_readout(model: FusionModel, cases: Sequence[Case], steps: int) -> float:
+    """Teach fusion and head, over the fixed random encoders, how bright a case is; the deviation of its scores.
+
+    An untrained head answers .5 to everything, and to agree on that is easy: differences only mean something between
+    scores that follow the pictures.
+    """
+    with torch.inference_mode():
+        parts = [encoded(torch_encode(model), model, cases[i : i + 4])[0] for i in range(0, len(cases), 4)]
+    tokens = {name: torch.cat([part[name] for part in parts]).clone() for name in model.config.names}
+    present = torch.ones(len(cases), len(model.config.names), dtype=torch.bool)
+    brightness = torch.tensor([float(sum(picture[0].mean() for picture in case.values())) for case in cases])
+    targets = 0.5 + 0.2 * (brightness - brightness.mean()) / brightness.std()
+    taught = [*model.fusion.parameters(), *model.head.parameters()]
+    optimiser = torch.optim.AdamW(taught, lr=1e-3)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        torch.nn.functional.mse_loss(model.fuse(tokens, present).output[:, SCORE], targets).backward()
+        optimiser.step()
+    return float(model.fuse(tokens, present).output[:, SCORE].std())
 
 
 def lesions(model: FusionModel, count: int) -> list[Case]:
@@ -126,33 +144,31 @@ def measure(model: FusionModel, cases: Sequence[Case], threads: int, rounds: int
 def main() -> int:
     options = parse_options(__doc__)
     model = full_size_model(options.quick)
-    cases = lesions(model, QUICK_CASES if options.quick else CASES)
+    taught, steps = (QUICK_TAUGHT_CASES, QUICK_STEPS) if options.quick else (TAUGHT_CASES, STEPS)
+    count = QUICK_CASES if options.quick else CASES
+    pictures = lesions(model, taught + count)
+    deviation = fit_readout(model, pictures[:taught], steps)
+    cases = pictures[taught:]
     rows: list[dict[str, Any]] = []
     for threads in sorted({1, os.cpu_count() or 1}):
         rows += measure(model, cases, threads, QUICK_ROUNDS if options.quick else ROUNDS)
     agreeing = [row for row in rows if row["largest_difference"] <= TOLERANCE]
     fast = cpu_has_bf16() and openvino_installed()
     limit = FAST_GATE if fast else PLAIN_GATE
-    best = {
-        threads: min((row for row in agreeing if row["threads"] == threads), key=lambda row: row["ratio"])
-        for threads in sorted({row["threads"] for row in rows})
-    }
+    threads = max(row["threads"] for row in rows)
+    best = min((row for row in agreeing if row["threads"] == threads), key=lambda row: row["ratio"])
     gates = []
     # Tiny encoders are all overhead: a quick run has nothing to judge.
     if not options.quick:
         gates = [
-            Gate(f"time of {row['runtime']} over eager float32, {threads} thread{'s' * (threads > 1)}", row["ratio"],
-                 "at most", limit)
-            for threads, row in best.items()
-        ]  # fmt: skip
-        gates += [
-            Gate("largest difference in score of the runtime chosen", max(r["largest_difference"] for r in best.values()),
-                 "at most", TOLERANCE)
-        ]  # fmt: skip
+            Gate(f"time of {best['runtime']} over eager float32, {threads} threads", best["ratio"], "at most", limit),
+            Gate("its largest difference in score", best["largest_difference"], "at most", TOLERANCE),
+        ]
     return finish(
         options,
         numbers={
             "rows": rows,
+            "deviation_of_scores": round(deviation, 3),
             "parameters": sum(p.numel() for p in model.parameters()),
             "bf16": cpu_has_bf16(),
             "openvino": openvino_installed(),

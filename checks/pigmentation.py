@@ -40,9 +40,17 @@ def within_unit_range(column: str) -> Expected:
 
 
 def readable_images(store: "ArtifactStore") -> dict[str, Any]:
-    """How many images the manifest lists and how many were quarantined."""
-    listed = store.current(WING, "source").file("manifest.parquet").rows or 0
-    return {"listed": listed, "rejected": store.current(WING, "lesions").metrics["rejected"]}
+    """How many images the manifest lists and how many were quarantined, but for the lesions of a rendered set that
+    were spoilt on purpose."""
+    origin = store.current(WING, "source")
+    tables = [
+        store.read_table(origin, "manifest.parquet", ["lesion_id"]),
+        store.read_table(store.current(WING, "lesions"), "rejected.parquet", ["lesion_id"]),
+    ]
+    spoilt = store.read_table(origin, "tree/traps.parquet", ["lesion_id"])["lesion_id"] if origin.synthetic else []
+    planted = set(map(str, spoilt))
+    listed, rejected = (sum(name not in planted for name in table["lesion_id"].to_pylist()) for table in tables)
+    return {"listed": listed, "rejected": rejected}
 
 
 def labels_by_split(store: "ArtifactStore") -> dict[str, Any]:

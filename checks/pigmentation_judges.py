@@ -4,6 +4,7 @@ Belongs here: comparing. Does not belong here: measuring (the assets) and readin
 (`checks/pigmentation.py`).
 """
 
+from math import isfinite
 from typing import Any
 
 from checks.expectations import CheckOutcome
@@ -57,7 +58,10 @@ def labels_are_not_derived(found: dict[str, Any]) -> CheckOutcome:
 def every_run_has_a_score(found: dict[str, Any]) -> CheckOutcome:
     """Every training reached a finite score on validate."""
     least = found["least_val_score"]
-    return CheckOutcome(least == least, f"least validation score {least}", {"least_val_score": least})
+    finite = least is not None and isfinite(least)
+    return CheckOutcome(
+        finite, f"least best score on validate {least:.3f}" if finite else "a variant has no finite score on validate"
+    )
 
 
 def model_is_releasable(found: dict[str, Any]) -> CheckOutcome:
@@ -96,7 +100,7 @@ def fused_survives_a_missing_modality(found: dict[str, Any]) -> CheckOutcome:
 def tones_are_served_alike(found: dict[str, Any]) -> CheckOutcome:
     """The worst skin tone's error is within 1.5 times the best's, as far as the interval allows to tell."""
     ratio, low = found["worst_tone_ratio"], found["worst_tone_ratio_ci_low"]
-    if ratio is None:
+    if ratio is None or low is None:
         return CheckOutcome(True, "not judged: no two skin tones have enough test records")
     return CheckOutcome(
         low <= LARGEST_TONE_RATIO,

@@ -105,6 +105,18 @@ _CARDS = (
         std=(128 / 255, 128 / 255, 128 / 255),
     ),
     EncoderCard(
+        name="swin_tiny_patch4_window7_224",
+        modality="vision",
+        hub_id="timm/swin_tiny_patch4_window7_224.ms_in1k",
+        revision="4cc3a7275b50b53a7bec45f32c236ebe64227cff",
+        token_dim=768,
+        licence="MIT",
+        loader="timm",
+        image_size=224,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    ),
+    EncoderCard(
         name="modernbert",
         modality="text",
         hub_id="answerdotai/ModernBERT-base",

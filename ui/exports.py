@@ -77,7 +77,8 @@ def stage_table(store: ArtifactStore, wing: str, exports: Exports, stage: str) -
 
 
 def write_csv(table: pa.Table, path: Path) -> None:
-    """CSV with a header; lists become JSON text, times ISO 8601."""
+    """CSV with a header; lists become JSON text, times ISO 8601; films and other bytes are left out."""
+    table = _without_bytes(table)
     frame = table.to_pandas()
     for name, type_ in zip(table.schema.names, table.schema.types, strict=True):
         if pa.types.is_list(type_) or pa.types.is_fixed_size_list(type_):
@@ -86,8 +87,8 @@ def write_csv(table: pa.Table, path: Path) -> None:
 
 
 def write_json(table: pa.Table, path: Path) -> None:
-    """A list of objects; times ISO 8601, not-a-number as null."""
-    table.to_pandas().to_json(path, orient="records", date_format="iso", indent=1)
+    """A list of objects; times ISO 8601, not-a-number as null; films and other bytes are left out."""
+    _without_bytes(table).to_pandas().to_json(path, orient="records", date_format="iso", indent=1)
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
@@ -95,6 +96,11 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(table, path)
+
+
+def _without_bytes(table: pa.Table) -> pa.Table:
+    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    return table.select([field.name for field in table.schema if not any(test(field.type) for test in binary)])
 
 
 def _plain(value: Any) -> Any:

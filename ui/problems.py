@@ -40,6 +40,21 @@ _TITLES = {
 }
 # By the codes of `records.unreadable` and of `UnusableCase`; any other is 422.
 _IMAGE_STATUS = {"image_format_unsupported": 415, "image_too_large": 413, "cube_too_large": 413}
+# For every code of `records.unreadable`. Of the two kinds of image, only films come here without a wing's own sentence.
+_IMAGE_SENTENCES = {
+    "image_empty": "The film is an empty file.",
+    "image_truncated": "The film ends too early: the file was cut off. Send it again.",
+    "image_unreadable": "The film cannot be read as JPEG, PNG or DICOM.",
+    "image_too_large": "The film has too many pixels to be decoded safely.",
+    "image_too_small": "The image is too small: send the original, not a thumbnail.",
+    "image_format_unsupported": "The film is not in a format that can be read: send JPEG, PNG or DICOM.",
+    "cube_unreadable": "The file is not a spectral cube that can be read: send .npz with cube and wavelengths_nm.",
+    "cube_too_large": "The spectral cube is too large to be read safely: scale it down or send fewer bands.",
+    "cube_too_small": "The spectral cube is too small: send the original, not a thumbnail.",
+    "cube_wrong_bands": "The spectral cube does not cover the wavelengths that the model reads.",
+    "cube_without_wavelengths": "The spectral cube does not tell its wavelengths: add one a band, in nanometres.",
+    "cube_uncalibrated": "The spectral cube is not calibrated: add the white reference, or send reflectance, 0 to 1.",
+}
 # The page needs inline scripts and styles, blob workers and data images; nothing needs another host.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; form-action 'self'"
@@ -77,20 +92,11 @@ def problem_of(error: Exception) -> tuple[int, str, str]:
         case ProblemError():
             return error.status, error.code, error.detail
         case UnreadableImage():
-            return _IMAGE_STATUS.get(error.reason_code, 422), error.reason_code, _image_sentence(error)
+            return _IMAGE_STATUS.get(error.reason_code, 422), error.reason_code, _IMAGE_SENTENCES[error.reason_code]
         case UnusableCase():
             return _IMAGE_STATUS.get(error.code, 422), error.code, str(error)
         case _:
             return 500, "internal_error", "The server failed on this request; its log has the reason."
-
-
-def _image_sentence(error: UnreadableImage) -> str:
-    return {
-        "image_empty": "The film is an empty file.",
-        "image_truncated": "The film ends too early: the file was cut off. Send it again.",
-        "image_too_large": "The film has too many pixels to be decoded safely.",
-        "image_format_unsupported": "The film is not in a format that can be read: send JPEG, PNG or DICOM.",
-    }.get(error.reason_code, "The film cannot be read as JPEG, PNG or DICOM.")
 
 
 def request_id_of(request: Request) -> str:

@@ -1,10 +1,12 @@
 """Pretrained encoders as token makers: a film becomes patch tokens, a note becomes word tokens.
 
-Belongs here: loading by card (embedded package, local folder or hub revision), and random weights of the
-published shapes for tests and benchmarks. Does not belong here: the list of encoders (resources/hub.py),
-pooling and storing of tokens (the wings' features), and anything that trains.
+Belongs here: loading by card (embedded package, local folder or hub revision), telling whether weights are the same as
+before, and random weights of the published shapes for tests and benchmarks. Does not belong here: the list of encoders
+(resources/hub.py), pooling and storing of tokens (the wings' features), and anything that trains.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,19 @@ import torch
 from torch import nn
 
 from mm_assets.learning.transforms import TransformSpec, apply_transform, transform_spec
-from resources.hub import EncoderCard, EncoderUnavailable, embedded_weights, local_folder, weights_source
+from resources.errors import MendableError
+from resources.hub import (
+    HUB_DIR_VARIABLE,
+    EncoderCard,
+    EncoderUnavailable,
+    embedded_weights,
+    local_folder,
+    weights_source,
+)
+
+
+class OtherWeights(MendableError):
+    """An encoder was loaded with other weights than something that it must fit was made with."""
 
 
 class VisionEncoder(nn.Module):
@@ -96,6 +110,29 @@ def load_text(card: EncoderCard, folder: Path | None = None) -> TextEncoder:
     trunk = _auto_model(card, source)
     tokenizer = AutoTokenizer.from_pretrained(source, revision=card.revision)
     return TextEncoder(card.name, trunk, tokenizer, card.token_dim, card.context or 512).eval()
+
+
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 over names, shapes, number types and bytes of the state dict, sorted by name; hexadecimal."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(json.dumps([name, list(tensor.shape), str(tensor.dtype)]).encode())
+        # Seen as bytes and not copied: numpy has no bfloat16, and an encoder may have hundreds of megabytes.
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def require_weights(encoder: VisionEncoder | TextEncoder, digest: str, *, made: str, mend: str) -> None:
+    """Raise OtherWeights unless the encoder has the weights of this digest.
+
+    made, mend: parts of the message, "the model was trained with" and the command that makes it anew.
+    """
+    found = weights_digest(encoder)
+    if found != digest:
+        raise OtherWeights(
+            f"{encoder.name}: the weights loaded here (SHA-256 {found[:12]}) are not those {made} ({digest[:12]}): put "
+            f"those back (its package, the hub's cache or its folder below {HUB_DIR_VARIABLE}), or run `{mend}`"
+        )
 
 
 def random_vision(card: EncoderCard) -> VisionEncoder:

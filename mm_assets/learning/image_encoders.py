@@ -5,6 +5,7 @@ belong here: frozen pretrained encoders (encoders.py), normalising of pixels, an
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -108,7 +109,7 @@ def _timm_trunk(name: str, channels: int, image_size: int, stage: int | None, we
 
     _check_known(name)
     facts = timm.get_pretrained_cfg(name)
-    arguments: dict[str, object] = {"in_chans": channels}
+    arguments: dict[str, Any] = {"in_chans": channels}
     if facts is not None and facts.fixed_input_size:
         arguments["img_size"] = image_size
     if stage is None:

@@ -33,7 +33,7 @@ class SourceConfig(MimicKnobs):
     train_studies: int | None = None  # linked studies per split
     validate_studies: int | None = None
     test_studies: int | None = None
-    linked_share: float | None = None  # of frontal images; 0.4436 as published
+    linked_share: float | None = None  # of frontal images; synthetic.prevalence.PUBLISHED_LINKED_SHARE as published
     prevalence_floor: float | None = None  # least share of positives per label; 0 as published
     film_scale: float | None = None  # 1 draws 2544x3056 px
     seed: int = 0
@@ -55,7 +55,7 @@ class Phase1Knobs(dg.Config):
     resize_mode: Literal["squash", "letterbox", "crop"] = "squash"
     quality_mode: Literal["default", "fast"] = "default"
     margin_minutes: float = 5.0  # an event must be charted at least this long before the film
-    small_sample: int = 0  # records per split to store beside the whole; 0: none
+    small_sample: int = 0  # records per split to store beside the whole, for `mm export mimic small_sample`; 0: none
 
 
 @dg.asset(key=["mimic", "source"], group_name="mimic", owners=OWNERS, kinds={"csv", "jpeg"}, code_version="1")
@@ -66,6 +66,7 @@ def source(context: dg.AssetExecutionContext, house: House, config: SourceConfig
 
     from mm_assets.mimic.published import store_opener, tree_of_same_settings
     from mm_assets.mimic.source import configured_source, locate, manifest_table, stamps
+    from mm_assets.mimic.synthetic.prevalence import PUBLISHED_LINKED_SHARE
     from mm_assets.mimic.synthetic.tree import GENERATOR_VERSION, TreeConfig, write_tree
 
     settings, store = house.settings(), house.artifacts()
@@ -105,7 +106,7 @@ def source(context: dg.AssetExecutionContext, house: House, config: SourceConfig
             "what was planted": dg.MetadataValue.md(f"```\n{report.describe()}\n```"),
             "films": report.films_written,
             "linked share": report.linked_share,
-            "linked share as published": 0.4436,
+            "linked share as published": PUBLISHED_LINKED_SHARE,
         },
     )
 
@@ -198,6 +199,7 @@ def phase1(context: dg.AssetExecutionContext, house: House, config: Phase1Knobs)
     upstream = {
         "mimic/source": root.version, "mimic/tables": raw.version, "mimic/links": linked.version
     }  # fmt: skip
+    noted = {"small_sample": config.small_sample} if config.small_sample else None
     written = []
     for directory in context.partition_keys:
         rows = all_links.filter(pc.equal(all_links["directory"], directory))
@@ -210,7 +212,7 @@ def phase1(context: dg.AssetExecutionContext, house: House, config: Phase1Knobs)
             if config.small_sample:
                 stored = pq.ParquetFile(draft.path("records.parquet")).iter_batches(256)
                 draft.write_table("small_sample.parquet", small_sample(stored, config.small_sample))
-            written.append(publish(context, draft, upstream=upstream, synthetic=raw.synthetic))
+            written.append(publish(context, draft, upstream=upstream, synthetic=raw.synthetic, metrics=noted))
     films = some_films(store, written, 12)
     return materialized(
         store,

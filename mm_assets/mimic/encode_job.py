@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch  # noqa: TID253
 
-from mm_assets.learning.encoders import TextEncoder, VisionEncoder, load_text, load_vision
+from mm_assets.learning.encoders import TextEncoder, VisionEncoder, load_text, load_vision, weights_digest
 from mm_assets.mimic.features import (
     DtypeTrial,
     FilmRow,
@@ -61,6 +61,14 @@ class NoteJob:
     dtype: str = "float32"
 
 
+@dataclass(frozen=True)
+class EncodedFilms:
+    """Index of a directory's shards, and the digest of the weights that made them."""
+
+    index: list[IndexRow]
+    weights_digest: str
+
+
 @lru_cache(maxsize=1)
 def vision_encoder(name: str, device: str) -> VisionEncoder:
     """Loaded once per process."""
@@ -87,10 +95,11 @@ def note_dtype(encoder: str) -> DtypeTrial:
     return choose_cpu_dtype(partial(text_encoder(encoder, "cpu").encode, ids, ids))
 
 
-def run_film_job(job: FilmJob) -> list[IndexRow]:
-    """Write the shards of one directory; returns their index."""
+def run_film_job(job: FilmJob) -> EncodedFilms:
+    """Write the shards of one directory."""
     encoder = vision_encoder(job.encoder, job.device)
-    return encode_films(film_rows(job.records), encoder, job.folder, grid=job.grid, dtype=getattr(torch, job.dtype))
+    index = encode_films(film_rows(job.records), encoder, job.folder, grid=job.grid, dtype=getattr(torch, job.dtype))
+    return EncodedFilms(index, weights_digest(encoder))
 
 
 def run_note_job(job: NoteJob) -> list[IndexRow]:
@@ -116,7 +125,13 @@ def film_rows(records: Path) -> Iterator[FilmRow]:
                 yield FilmRow(row["study_id"], row["split"], decode_image(row["image"]).pixels)
 
 
-def encoder_record(name: str, **knobs: Any) -> dict[str, Any]:
-    """`encoder.json` of a feature artifact."""
+def encoder_record(name: str, weights_digest: str, **knobs: Any) -> dict[str, Any]:
+    """`encoder.json` of what an encoder made: tokens of films, of notes, or vectors of passages."""
     card = ENCODERS[name]
-    return {"encoder": name, "revision": card.revision, "revision_pinned": card.revision_pinned, **knobs}
+    return {
+        "encoder": name,
+        "revision": card.revision,
+        "revision_pinned": card.revision_pinned,
+        "weights_digest": weights_digest,
+        **knobs,
+    }

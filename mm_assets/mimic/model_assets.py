@@ -74,7 +74,7 @@ def chosen_dtype(context: dg.AssetExecutionContext, wanted: str, device: str, tr
 
 @dg.asset(
     key=["mimic", "image_features"], deps=[phase1], partitions_def=directories, backfill_policy=one_run,
-    group_name="mimic", owners=OWNERS, kinds={"pytorch", "safetensors"}, pool="gpu", code_version="1",
+    group_name="mimic", owners=OWNERS, kinds={"pytorch", "safetensors"}, pool="gpu", code_version="2",
 )  # fmt: skip
 def image_features(context: dg.AssetExecutionContext, house: House, config: ImageFeatureConfig) -> dg.MaterializeResult:
     """Each film through the frozen vision encoder, once: its patch tokens, pooled to a small grid, in float16."""
@@ -92,7 +92,7 @@ def image_features(context: dg.AssetExecutionContext, house: House, config: Imag
     name = resolve_encoder(knobs.encoder).name
     check_budget(knobs.grid, ENCODERS[name].token_dim, 0, 0)
     dtype = chosen_dtype(context, knobs.cpu_dtype, device, partial(film_dtype, name))
-    noted = encoder_record(name, grid=knobs.grid, transform=vision_transform(name), dtype=dtype)
+    noted = partial(encoder_record, name, grid=knobs.grid, transform=vision_transform(name), dtype=dtype)
     records = {directory: store.current("mimic", "phase1", directory) for directory in context.partition_keys}
     written = []
     with ExitStack() as stack:
@@ -106,9 +106,9 @@ def image_features(context: dg.AssetExecutionContext, house: House, config: Imag
             run_film_job, jobs, workers=settings.workers, kind="inline" if in_turn else "process", desc="encode films"
         )
         # Published as they come: a killed run keeps the directories that were done.
-        for (part, artifact), index in zip(records.items(), encoded, strict=True):
-            drafts[part].write_table("index.parquet", index_table(index))
-            drafts[part].write_json("encoder.json", noted)
+        for (part, artifact), films in zip(records.items(), encoded, strict=True):
+            drafts[part].write_table("index.parquet", index_table(films.index))
+            drafts[part].write_json("encoder.json", noted(films.weights_digest))
             upstream = {f"mimic/phase1/{part}": artifact.version}
             written.append(publish(context, drafts[part], upstream=upstream, synthetic=artifact.synthetic))
     rows = sum(artifact.rows for artifact in written)
@@ -122,16 +122,18 @@ def image_features(context: dg.AssetExecutionContext, house: House, config: Imag
 
 @dg.asset(
     key=["mimic", "text_features"], deps=[phase3, phase2, knowledge_base], group_name="mimic", owners=OWNERS,
-    kinds={"pytorch", "safetensors"}, pool="gpu", code_version="1",
+    kinds={"pytorch", "safetensors"}, pool="gpu", code_version="2",
 )  # fmt: skip
 def text_features(context: dg.AssetExecutionContext, house: House, config: TextFeatureConfig) -> dg.MaterializeResult:
     """Each note through the frozen text encoder, once, and each passage once, apart from the notes."""
+    from mm_assets.learning.encoders import weights_digest
     from mm_assets.mimic.encode_job import (
         PART_ROWS,
         NoteJob,
         encoder_record,
         note_dtype,
         run_note_job,
+        text_encoder,
         write_passages,
     )
     from mm_assets.mimic.features import index_table
@@ -161,7 +163,8 @@ def text_features(context: dg.AssetExecutionContext, house: House, config: TextF
             draft.write_table(f"{job.folder.name}/index.parquet", index_table(index))
         passages = store.read_table(base, "passages.parquet")["text"].to_pylist()
         write_passages(passages, name, device, draft.path("passages.safetensors"))
-        draft.write_json("encoder.json", encoder_record(name, max_tokens=knobs.max_tokens, dtype=dtype))
+        digest = weights_digest(text_encoder(name, device))
+        draft.write_json("encoder.json", encoder_record(name, digest, max_tokens=knobs.max_tokens, dtype=dtype))
         artifact = publish(
             context, draft,
             upstream={
@@ -289,7 +292,7 @@ def evaluation(context: dg.AssetExecutionContext, house: House, config: Evaluati
 @dg.asset(
     key=["mimic", "released_model"],
     deps=[evaluation, model, knowledge_base, image_features, text_features, phase1, phase2, phase3],
-    group_name="mimic", owners=OWNERS, kinds={"pytorch"}, code_version="1",
+    group_name="mimic", owners=OWNERS, kinds={"pytorch"}, code_version="2",
 )  # fmt: skip
 def released_model(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """The fused model as a bundle with its preprocessing, thresholds, calibration, passages, examples and card: what

@@ -6,7 +6,7 @@ Does not belong here: where files are (the caller hands in a reader), and any li
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,7 +31,8 @@ from mm_assets.mimic.schema import (
     SPLITS,
     VITALS,
 )
-from mm_assets.records.images import QualityMode, ResizeMode, UnreadableImage, stored_image
+from mm_assets.records.images import QualityMode, ResizeMode, stored_image
+from mm_assets.records.unreadable import UnreadableImage
 from resources.compute import map_items
 from resources.errors import MendableError
 
@@ -88,9 +89,20 @@ class Phase1Config:
     workers: int = 2
 
 
+# What is read of each of the raw tables, which hold all stays there are.
+_EVENT = ("stay_id", "charttime")
+TABLE_COLUMNS: dict[str, tuple[str, ...]] = {
+    "edstays": ("stay_id", "arrival_transport"),
+    "triage": ("stay_id", *VITALS, "pain", "acuity", "chiefcomplaint"),
+    "vitalsign": (*_EVENT, *VITALS, "pain"),
+    "medrecon": (*_EVENT, "name", "etc_rn", "etcdescription"),
+    "labels": ("study_id", *LABELS),
+}
+
+
 @dataclass(frozen=True)
 class Phase1Tables:
-    """Raw tables with the columns of `schema`; rows of other studies and stays are allowed."""
+    """Raw tables with `TABLE_COLUMNS`; more columns, and rows of other studies and stays, are allowed."""
 
     edstays: pa.Table
     triage: pa.Table
@@ -211,11 +223,10 @@ def _study_rows(
     rows["intime"] = rows["intime"].astype("datetime64[ns]")
     rows = _with_labels(rows, tables.labels, reject)
     stays = pa.array(rows["stay_id"].unique(), pa.int64())
-    events = ["stay_id", "charttime"]
-    edstays = _rows_of(tables.edstays, stays, ["stay_id", "arrival_transport"])
-    triage = _rows_of(tables.triage, stays, ["stay_id", *VITALS, "pain", "acuity", "chiefcomplaint"])
-    vitalsign = _rows_of(tables.vitalsign, stays, [*events, *VITALS, "pain"])
-    medrecon = _rows_of(tables.medrecon, stays, [*events, "name", "etc_rn", "etcdescription"])
+    edstays, triage, vitalsign, medrecon = (
+        _rows_of(getattr(tables, name), stays, TABLE_COLUMNS[name])
+        for name in ("edstays", "triage", "vitalsign", "medrecon")
+    )
     features = clinical_features(rows, edstays, triage, vitalsign, margin_minutes=config.margin_minutes)
     history = history_texts(
         rows, medrecon, margin_minutes=config.margin_minutes, max_classes=config.max_medication_classes
@@ -229,7 +240,7 @@ def _with_labels(rows: pd.DataFrame, labels: pa.Table, reject: Callable[[Rejecti
     A study without a label row must not pass as one whose 14 labels are blank: blank is negative by default.
     """
     studies = pa.array(rows["study_id"], pa.int64())
-    frame = labels.filter(pc.is_in(labels["study_id"], studies)).select(["study_id", *LABELS]).to_pandas()
+    frame = labels.filter(pc.is_in(labels["study_id"], studies)).select(list(TABLE_COLUMNS["labels"])).to_pandas()
     frame = frame.drop_duplicates()
     conflicting = set(frame.loc[frame.duplicated("study_id"), "study_id"])
     present = set(frame["study_id"])
@@ -244,9 +255,9 @@ def _with_labels(rows: pd.DataFrame, labels: pa.Table, reject: Callable[[Rejecti
     return rows.iloc[usable].merge(frame, on="study_id", how="left")
 
 
-def _rows_of(table: pa.Table, stays: pa.Array, columns: list[str]) -> pd.DataFrame:
+def _rows_of(table: pa.Table, stays: pa.Array, columns: Sequence[str]) -> pd.DataFrame:
     """Rows of these stays only: the tables hold millions of rows, a partition needs a fraction."""
-    return table.select(columns).filter(pc.is_in(table["stay_id"], stays)).to_pandas()
+    return table.select(list(columns)).filter(pc.is_in(table["stay_id"], stays)).to_pandas()
 
 
 def _read_film(path: str, read_image: Callable[[str], bytes], config: Phase1Config) -> _Film | tuple[str, str]:

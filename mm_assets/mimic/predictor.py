@@ -29,7 +29,7 @@ import torch  # noqa: TID253
 
 from mm_assets.learning.bundle import BundleIncomplete, load_bundle, require_keys
 from mm_assets.learning.calibration import calibrated, interval_for
-from mm_assets.learning.encoders import TextEncoder, VisionEncoder, load_text, load_vision
+from mm_assets.learning.encoders import TextEncoder, VisionEncoder, load_text, load_vision, require_weights
 from mm_assets.mimic.case import (
     CaseWarning,
     ChestCase,
@@ -48,12 +48,12 @@ from mm_assets.mimic.model import EnhancedMDFNet, MDFNetConfig
 from mm_assets.mimic.out_of_domain import FilmReference
 from mm_assets.mimic.preprocessing import (
     ClinicalInput,
-    Preprocessing,
     TextParts,
     batch_of,
     clinical_input,
     film_tokens,
     note_tokens,
+    read_preprocessing,
     stored_film,
     text_parts,
 )
@@ -112,7 +112,7 @@ class MimicPredictor:
         self.examples = examples
         self._spec, self._model, self._knowledge = spec, model.eval(), knowledge
         self._vision, self._text, self._embed = vision, text, embed
-        self._inputs_spec = Preprocessing.model_validate(spec["preprocessing"])
+        self._inputs_spec = read_preprocessing(spec["preprocessing"])
         self._reference = FilmReference.model_validate(spec["out_of_domain"])
         self._example_films = {_digest(e.case.image) for e in examples if e.case.image is not None}
         self._films: OrderedDict[str, _Film] = OrderedDict()
@@ -122,12 +122,13 @@ class MimicPredictor:
     def load(cls, folder: Path, *, version: str, run_id: str | None) -> "MimicPredictor":
         """Read a released folder.
 
-        Raises BundleIncomplete, and EncoderUnavailable when an encoder's weights cannot be had.
+        Raises BundleIncomplete, EncoderUnavailable when an encoder's weights cannot be had, and OtherWeights when
+        they are not those of training.
         """
         bundle = load_bundle(folder)
         spec = bundle.spec
         require_keys(spec, ("labels", "thresholds", "calibration", "out_of_domain"))
-        inputs = Preprocessing.model_validate(spec["preprocessing"])
+        inputs = read_preprocessing(spec["preprocessing"])
         model = EnhancedMDFNet(MDFNetConfig.from_dict(spec["architecture"]))
         model.load_state_dict(bundle.state_dict)
         text = _text_encoder(inputs.text.encoder)
@@ -135,6 +136,13 @@ class MimicPredictor:
         query = text if retrieval == inputs.text.encoder else _text_encoder(retrieval)
         card = ENCODERS[inputs.vision.encoder]
         vision = load_vision(card, local_folder(card))
+        read_by: tuple[tuple[VisionEncoder | TextEncoder, str], ...] = (
+            (vision, inputs.vision.weights_digest),
+            (text, inputs.text.weights_digest),
+            (query, inputs.retrieval.weights_digest),
+        )
+        for encoder, digest in read_by:
+            require_weights(encoder, digest, made="the model was trained with", mend="mm materialize mimic")
         metrics, upstream = spec["metrics"], spec["upstream"]
         provenance = ChestProvenance(
             model_version=version,

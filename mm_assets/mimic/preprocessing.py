@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch  # noqa: TID253
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mm_assets.learning.bundle import BundleIncomplete
 from mm_assets.learning.encoders import TextEncoder, VisionEncoder
 from mm_assets.learning.transforms import apply_transform
 from mm_assets.mimic.case import ChestCase
@@ -35,6 +36,7 @@ class VisionInput(_Section):
     """How a film becomes tokens: stored as a square JPEG, transformed, encoded, pooled to a grid."""
 
     encoder: str  # name in resources.hub
+    weights_digest: str  # of the encoder, as in training
     transform: dict[str, Any]  # of learning.transforms
     stored_px: int
     resize_mode: Literal["squash", "letterbox", "crop"]
@@ -46,6 +48,7 @@ class TextInput(_Section):
     """How a note becomes tokens: cut at ``note_cap`` by its tokenizer, averaged to ``kept_tokens``."""
 
     encoder: str
+    weights_digest: str
     note_cap: int
     kept_tokens: int
 
@@ -54,6 +57,7 @@ class RetrievalInput(_Section):
     """Which encoder embeds the query, and how many passages are read."""
 
     encoder: str
+    weights_digest: str
     passages: int
 
 
@@ -64,6 +68,18 @@ class Preprocessing(_Section):
     text: TextInput
     retrieval: RetrievalInput
     clinical: tuple[str, ...]  # order of the measurements
+
+
+def read_preprocessing(section: Mapping[str, Any]) -> Preprocessing:
+    """``preprocessing`` of a bundle's specification. Raises BundleIncomplete, naming what does not fit."""
+    try:
+        return Preprocessing.model_validate(section)
+    except ValidationError as error:
+        names = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
+        raise BundleIncomplete(
+            f"'preprocessing' of the model specification lacks, or has an unknown, {names}: "
+            "train and release the model again with `mm materialize mimic`"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -83,11 +83,11 @@ def tables_by_name(store: ArtifactStore, artifact: Artifact) -> dict[str, Path]:
 
 
 def phase1_tables(store: ArtifactStore, artifact: Artifact) -> "Phase1Tables":
-    """The raw tables that phase 1 reads, in memory."""
-    from mm_assets.mimic.phase1 import Phase1Tables
+    """What phase 1 reads of the raw tables, in memory."""
+    from mm_assets.mimic.phase1 import TABLE_COLUMNS, Phase1Tables
 
-    names = {"labels": "cxr_chexpert"} | {name: name for name in ("edstays", "triage", "vitalsign", "medrecon")}
-    return Phase1Tables(**{field: store.read_table(artifact, f"{name}.parquet") for field, name in names.items()})
+    files = {name: f"{'cxr_chexpert' if name == 'labels' else name}.parquet" for name in TABLE_COLUMNS}
+    return Phase1Tables(**{name: store.read_table(artifact, files[name], list(TABLE_COLUMNS[name])) for name in files})
 
 
 def film_reader(source: MimicSource, settings: Settings) -> Callable[[str], bytes]:
@@ -137,7 +137,9 @@ def image_encoder(store: ArtifactStore) -> dict[str, Any]:
     require_features_of_current_films(store)
     features = store.partitions("mimic", "image_features")
     if len({features[directory].file("encoder.json").sha256 for directory in DIRECTORIES}) > 1:
-        raise StaleInputs("image features of different encoders or settings: run `mm materialize mimic/image_features`")
+        raise StaleInputs(
+            "image features of different encoders, weights or settings: run `mm materialize mimic/image_features`"
+        )
     return store.read_json(features[DIRECTORIES[0]], "encoder.json")
 
 

@@ -22,14 +22,12 @@ from mm_assets.mimic.published import image_encoder, phase1_settings, training_f
 from mm_assets.mimic.release_rule import release_refusal
 from mm_assets.mimic.schema import CLINICAL_FEATURES, LABELS, VITALS
 from mm_assets.mimic.train_job import feature_files
-from mm_assets.records.staleness import require_made_from
+from mm_assets.records.staleness import StaleInputs, require_made_from
 from mm_assets.records.token_shards import sharded_rows
 from resources.artifacts import ArtifactStore
 from resources.errors import MendableError
 
 RELEASED_VARIANT = "fused"
-# Query embeddings come from the sentence encoder whichever encoder reads the notes (text_assets.knowledge_base).
-EMBEDDER = "minilm"
 # Cases offered on the page, by the label they show.
 EXAMPLE_LABELS = ("No Finding", "Pneumothorax", "Edema", "Pneumonia", "Fracture", "Support Devices")
 
@@ -82,20 +80,31 @@ def preprocessing(store: ArtifactStore) -> Preprocessing:
     vision = image_encoder(store)
     notes = store.read_json(store.current("mimic", "phase2"), "text.json")
     kept = store.read_json(store.current("mimic", "text_features"), "encoder.json")
+    # Queries are embedded as the passages were, whichever encoder reads the notes.
+    embedder = store.read_json(store.current("mimic", "knowledge_base"), "encoder.json")
     films = phase1_settings(store)
     return Preprocessing(
         vision=VisionInput(
-            encoder=vision["encoder"],
+            **read_by("mimic/image_features", vision),
             transform=vision["transform"],
             stored_px=films["image_size"],
             resize_mode=films["resize_mode"],
             quality_mode=films["quality_mode"],
             grid=vision["grid"],
         ),
-        text=TextInput(encoder=notes["encoder"], note_cap=notes["note_tokens"], kept_tokens=kept["max_tokens"]),
-        retrieval=RetrievalInput(encoder=EMBEDDER, passages=notes["k"]),
+        text=TextInput(
+            **read_by("mimic/text_features", kept), note_cap=notes["note_tokens"], kept_tokens=kept["max_tokens"]
+        ),
+        retrieval=RetrievalInput(**read_by("mimic/knowledge_base", embedder), passages=notes["k"]),
         clinical=CLINICAL_FEATURES,
     )
+
+
+def read_by(asset: str, noted: Mapping[str, Any]) -> dict[str, Any]:
+    """Name and weights of an encoder out of an asset's `encoder.json`. Raises StaleInputs for one without weights."""
+    if "weights_digest" not in noted:
+        raise StaleInputs(f"{asset} does not note the weights of its encoder: run `mm materialize {asset}`")
+    return {name: noted[name] for name in ("encoder", "weights_digest")}
 
 
 def film_reference(store: ArtifactStore) -> dict[str, Any]:

@@ -102,14 +102,15 @@ def leakage_audit(context: dg.AssetExecutionContext, house: House, config: Audit
 
 
 @dg.asset(
-    key=["mimic", "knowledge_base"], group_name="mimic", owners=OWNERS, kinds={"faiss"}, code_version="1",
+    key=["mimic", "knowledge_base"], group_name="mimic", owners=OWNERS, kinds={"faiss"}, code_version="2",
 )  # fmt: skip
 def knowledge_base(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """Short passages about the 14 findings in the project's own words, embedded, in a FAISS index."""
     import faiss
     from safetensors.numpy import save_file
 
-    from mm_assets.learning.encoders import load_text
+    from mm_assets.learning.encoders import load_text, weights_digest
+    from mm_assets.mimic.encode_job import encoder_record
     from mm_assets.mimic.knowledge_base import load_passages, passages_table
     from mm_assets.mimic.retrieval import build_index, mean_pool_embedder, write_index
     from resources.hub import ENCODERS, local_folder, resolve_encoder
@@ -118,11 +119,13 @@ def knowledge_base(context: dg.AssetExecutionContext, house: House) -> dg.Materi
     passages = load_passages()
     # Retrieval always uses the sentence encoder: the others were not trained to compare texts.
     card = ENCODERS[resolve_encoder("minilm").name]
-    vectors = mean_pool_embedder(load_text(card, local_folder(card)))([passage.text for passage in passages])
+    encoder = load_text(card, local_folder(card))
+    vectors = mean_pool_embedder(encoder)([passage.text for passage in passages])
     with store.draft("mimic", "knowledge_base") as draft:
         draft.write_table("passages.parquet", passages_table(passages))
         write_index(build_index(vectors), draft.path("index.faiss"))
         save_file({"embeddings": vectors}, str(draft.path("embeddings.safetensors")))
+        draft.write_json("encoder.json", encoder_record(card.name, weights_digest(encoder)))
         artifact = publish(context, draft, upstream={}, synthetic=False)
     return materialized(store, artifact, {"passages": len(passages), "embedder": card.name, "faiss": faiss.__version__})
 
@@ -136,7 +139,7 @@ def phase2(context: dg.AssetExecutionContext, house: House, config: TextConfig) 
     tokens by the tokenizer of the encoder that will read them."""
     import torch
 
-    from mm_assets.learning.encoders import load_text
+    from mm_assets.learning.encoders import load_text, require_weights
     from mm_assets.learning.plots import as_markdown, histogram
     from mm_assets.mimic.knowledge_base import passages_of
     from mm_assets.mimic.published import phase1_columns
@@ -156,6 +159,10 @@ def phase2(context: dg.AssetExecutionContext, house: House, config: TextConfig) 
     chosen = resolve_encoder(knobs.encoder)
     card, embed_card = ENCODERS[chosen.name], ENCODERS["minilm"]
     embedder = load_text(embed_card, local_folder(embed_card))
+    require_weights(
+        embedder, store.read_json(base, "encoder.json")["weights_digest"],
+        made="the passages were embedded with", mend="mm materialize mimic/knowledge_base",
+    )  # fmt: skip
     encoder = embedder if card is embed_card else load_text(card, local_folder(card))
     notes = note_table(
         phase1_columns(store, list(NOTE_INPUTS)),

@@ -3,7 +3,7 @@
 Belongs here: packing of pixels into memory-mapped files, lining them up with the split, and the keys and shapes of a
 batch. Does not belong here: how pixels become an encoder's input (inputs.py), random changes, and the network.
 
-A packed file holds what ``inputs.resized`` gives, so an epoch costs neither decoding nor resizing, and memory stays
+A packed file holds what ``inputs.prepared`` gives, so an epoch costs neither decoding nor resizing, and memory stays
 flat: a batch reads its own rows of the file.
 """
 
@@ -11,7 +11,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import torch  # noqa: TID253
 
 from mm_assets.learning.training import run_key
-from mm_assets.pigmentation.inputs import InputSpec, Kind, ModalitySpec, fit_statistics, normalised, resized, rgb_spec
+from mm_assets.pigmentation.inputs import InputSpec, Kind, ModalitySpec, fit_statistics, normalised, prepared, rgb_spec
 from mm_assets.pigmentation.schema import DERIVED_LABEL_SOURCES, MODALITIES, REQUIRED_MODALITY
 from mm_assets.records.color_images import decode_color
 from resources.compute import map_items
@@ -144,9 +144,9 @@ class LesionData:
 
 def stored_modalities(captures: Mapping[str, Any]) -> tuple[StoredModality, ...]:
     """What the lesions' table holds, from `captures.json`."""
-    side, bands = int(captures["cube_px"]), captures.get("wavelengths_nm")
+    side, bands = int(captures["cube_px"]), captures.get("wavelengths_nm") or []
     pseudo = captures["multispectral"] == "pseudo_hsl"
-    channels = 4 if pseudo else len(bands or ())
+    channels = 4 if pseudo else len(bands)
     stored = [StoredModality(name, "rgb", 3) for name in MODALITIES if name != "multispectral"]
     if channels:
         stored.append(
@@ -178,8 +178,8 @@ def pack_pixels(
         draft = scratch / f".{folder.name}-{uuid.uuid4().hex[:8]}"
         try:
             _pack(files.lesions, PackedPixels(draft, image_size, stored), workers)
-            shutil.rmtree(folder, ignore_errors=True) if not (folder / PACKED).exists() else None
-            if not folder.exists():
+            if not (folder / PACKED).exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what a run that was killed left there
                 draft.rename(folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -216,7 +216,7 @@ def _pack_group(lesions: Path, packed: PackedPixels, task: tuple[int, int]) -> n
         spec = stored.unscaled()
         for i in np.flatnonzero(present[:, column]):
             picture = stored.pixels(table[stored.name][int(i)].as_py())
-            out[start + i] = resized(spec, picture, packed.image_size)
+            out[start + i] = prepared(spec, picture, packed.image_size)
         out.flush()
     return present
 
@@ -268,8 +268,3 @@ def open_lesion_data(records: LesionRecords, packed: PackedPixels, spec: InputSp
     order = [[stored.name for stored in packed.modalities].index(name) for name in spec.names]
     pixels = {name: packed.pixels(name) for name in spec.names}
     return LesionData(records, spec, pixels, packed.present()[records.row][:, order])
-
-
-def pack_record(packed: PackedPixels) -> dict[str, Any]:
-    """What was packed, in plain values."""
-    return {"image_size": packed.image_size, "modalities": [asdict(stored) for stored in packed.modalities]}

@@ -103,8 +103,7 @@ class SpatialFusion(nn.Module):
         self.names, width = config.names, config.width
         if width % config.heads:
             raise FusionConfigError(f"width {width} cannot be shared by {config.heads} heads: choose a multiple")
-        # No scale and shift: the projection that follows would only repeat them.
-        self.norm = nn.ModuleDict({name: nn.LayerNorm(dim, elementwise_affine=False) for name in self.names})
+        # Not normalised here: how strong a token is says how much pigment it saw. The attention normalises for itself.
         self.project = nn.ModuleDict({name: nn.Linear(dim, width) for name in self.names})
         self.kind = nn.Parameter(torch.randn(len(self.names), width) * 0.02)
         self.row, self.column = (nn.Parameter(torch.randn(n, width) * 0.02) for n in grid)
@@ -137,7 +136,7 @@ class SpatialFusion(nn.Module):
         parts = []
         for i, name in enumerate(self.names):
             if name in tokens:
-                values = self.project[name](self.norm[name](tokens[name]))
+                values = self.project[name](tokens[name])
             else:  # nobody in the batch has it, so the mask hides it
                 values = place.new_zeros(batch, count, self.width)
             parts.append(values + place + self.kind[i])

@@ -35,7 +35,7 @@ class SkinTrainKnobs(SkinKnobs):
     modality_dropout: float = Field(default=0.4, ge=0, lt=1)  # share of auxiliary images hidden in training
     head: Literal["regression", "classification"] = "regression"
     loss: Literal["mse", "heteroscedastic"] = "mse"
-    pretrained: bool = False  # ImageNet weights of the encoder: from MM_HUB_DIR or the hub, at a pinned revision
+    pretrained: bool | None = None  # ImageNet weights of the encoder: from MM_HUB_DIR or the hub, at a pinned revision
     tensorboard: bool = True
 
 

@@ -13,8 +13,8 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "SkinSourceConfig": {"patients": 1150, "rgb_px": 160, "cube_px": 56},
         "LesionKnobs": {"stored_px": 160, "cube_px": 56},
         "SkinTrainKnobs": {
-            "seeds": [0], "encoder": "test_resnet", "stage": 2, "image_size": 56, "width": 64, "epochs": 12,
-            "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.02,
+            "seeds": [0], "encoder": "test_resnet", "stage": 2, "image_size": 56, "width": 64, "epochs": 7,
+            "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.02, "pretrained": False,
         },
         "SkinEvaluationConfig": {"replicates": 1000},
     },
@@ -23,8 +23,8 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "SkinSourceConfig": {"patients": 2400, "rgb_px": 160, "cube_px": 56},
         "LesionKnobs": {"stored_px": 160, "cube_px": 56},
         "SkinTrainKnobs": {
-            "seeds": [0, 1, 2], "encoder": "test_resnet", "stage": 2, "image_size": 56, "width": 64, "epochs": 20,
-            "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.02,
+            "seeds": [0, 1, 2], "encoder": "test_resnet", "stage": 2, "image_size": 56, "width": 64, "epochs": 12,
+            "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.02, "pretrained": False,
         },
         "SkinEvaluationConfig": {"replicates": 1000},
     },
@@ -35,6 +35,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "SkinTrainKnobs": {
             "seeds": [0, 1, 2], "encoder": "swin_tiny_patch4_window7_224", "stage": None, "image_size": 224,
             "width": 768, "epochs": 10, "batch_size": 8, "learning_rate": 1e-4, "weight_decay": 1e-4,
+            "pretrained": True,
         },
         "SkinEvaluationConfig": {"replicates": 1000},
     },

@@ -23,9 +23,10 @@ def release_refusal(metrics: Mapping[str, Any]) -> str | None:
             f"mean absolute error {error:.3f} on test is more than {LARGEST_SHARE_OF_MEAN} of the {mean:.3f} that "
             "predicting the mean of train makes"
         )
-    if metrics["gain_over_mean_ci_low"] <= 0:
+    low = metrics["gain_over_mean_ci_low"]
+    if low is None or low <= 0:
         return (
             f"mean absolute error {error:.3f} on test is not surely below the {mean:.3f} of predicting the mean: the "
-            f"interval of the gain starts at {metrics['gain_over_mean_ci_low']:.3f}"
+            + ("gain has no interval" if low is None else f"interval of the gain starts at {low:.3f}")
         )
     return None

@@ -32,7 +32,11 @@ from mm_assets.pigmentation.model import LOG_SIGMA, SCORE, FusionModel, build_mo
 from mm_assets.pigmentation.schema import PREDICTION_SCHEMA, subset_name
 from mm_assets.pigmentation.training import TRAINING_VERSION, expected_score, predict_subsets, train_variant
 
-__all__ = ["TrainJob", "TrainResult", "joined", "load_trained", "pack_pixels", "run_train_job", "train_jobs"]
+# Everything a caller of jobs needs comes from here.
+__all__ = [
+    "SPEC", "WEIGHTS", "TrainJob", "TrainResult", "joined", "load_trained", "pack_pixels", "run_train_job",
+    "train_jobs", "training_record",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def run_train_job(job: TrainJob) -> TrainResult:
     data = open_lesion_data(split_records(job.files), job.packed, job.spec)
     trained = train_variant(
         data, job.config, job.knobs, scratch=job.scratch, versions=job.versions,
-        weights={name: job.weights for name in job.config.names} if job.weights else None,
+        weights=dict.fromkeys(job.config.names, job.weights) if job.weights else None,
     )  # fmt: skip
     write_weights(trained.model.state_dict(), job.folder)
     written = {"architecture": asdict(job.config), "preprocessing": job.spec.as_json()}

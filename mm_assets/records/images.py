@@ -28,7 +28,6 @@ from mm_assets.records.image_files import (
     upright,
 )
 from mm_assets.records.intensity import equalize_hist, min_max_to_uint8
-from mm_assets.records.unreadable import UnreadableImage  # noqa: F401 (phase 1 takes it from here)
 
 ResizeMode = Literal["squash", "letterbox", "crop"]
 QualityMode = Literal["default", "fast"]

@@ -1,10 +1,12 @@
 import json
+import re
 from argparse import Namespace
+from importlib.util import find_spec
 
 import pytest
 
 from benchmarks.reporting import Gate, finish, shown
-from benchmarks.run_all import filled
+from benchmarks.run_all import BENCHMARKS, DOCS, PAGE, filled
 
 
 @pytest.mark.parametrize(("direction", "met"), [("at least", False), ("at most", True)])
@@ -22,13 +24,19 @@ def test_page_is_refilled_between_its_marks_and_shows_what_was_missed_or_broke()
     linking = {"columns": ["way", "ms"], "rows": [["ours", 1234.5]], "gates": [gate]}
     results = {
         "quick": True, "date": "2026-01-01", "commit": "abc", "benchmarks": {"linking": linking, "threads": None},
-        "machine": {"cores": 2, "processor": "P", "memory_gb": 8, "python": "3.11", "load_average": 0.1},
+        "machine": "P, 2 cores", "memory_gb": 8, "load_average": 0.1,
     }  # fmt: skip
     marks = "".join(f"<!-- begin {n} -->\nold\n<!-- end {n} -->\nkept\n" for n in ("summary", "linking", "threads"))
     page = filled(marks, results)
     assert filled(page, results) == page and "old" not in page and page.count("kept") == 3
     assert "| ratio | 14 | at least 30 | **missed** | linking |" in page and "no numbers to quote" in page
     assert "| ours | 1,234 |" in page and "This benchmark broke" in page
+
+
+def test_every_benchmark_has_a_module_and_a_place_on_the_page() -> None:
+    marked = re.findall(r"<!-- begin (\w+) -->\n.*?<!-- end \1 -->", (DOCS / PAGE).read_text(), re.DOTALL)
+    assert sorted(marked) == sorted(("summary", *BENCHMARKS))
+    assert all(find_spec(f"benchmarks.{name}") for name in BENCHMARKS)
 
 
 def test_numbers_are_shown_short() -> None:

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.e2e.browsing import chromium
+from tests.e2e.browsing import chromium, serving
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # So few that the release is not judged: a warning says so.
@@ -58,14 +58,22 @@ class House:
         assert done.returncode == code, f"mm {' '.join(arguments)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
-    def status(self) -> dict[str, Any]:
-        return json.loads(self.mm("status", "--json").stdout)["wings"]["mimic"]["assets"]
+    def status(self, wing: str) -> dict[str, Any]:
+        return json.loads(self.mm("status", "--json").stdout)["wings"][wing]["assets"]
 
-    def copy_of(self, to: Path, assets: list[str]) -> "House":
-        """A house that holds these assets of this one and nothing else."""
+    def versions(self, asset: str) -> dict[str, str]:
+        """Current versions of `wing/asset`: of every partition, or of the one there is; empty when nothing is."""
+        found = self.home / asset
+        return {
+            str(path.relative_to(found)): json.loads(path.read_text())["version"]
+            for path in sorted(found.rglob("current.json"))
+        }
+
+    def copy_of(self, to: Path, assets: Iterable[str]) -> "House":
+        """A house that holds these assets (`wing/asset`) of this one and nothing else."""
         copy = House(to)
         for asset in assets:
-            shutil.copytree(self.home / "mimic" / asset, copy.home / "mimic" / asset)
+            shutil.copytree(self.home / asset, copy.home / asset)
         return copy
 
 
@@ -74,6 +82,15 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     made = House(tmp_path_factory.mktemp("house"))
     made.mm("demo", "--limit", str(LIMIT))
     return made
+
+
+@pytest.fixture(scope="session")
+def served(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of `mm serve` on the small demo."""
+    port = free_port()
+    command = house.command("serve", "--port", str(port))
+    with serving(command, port, house.environment(), tmp_path_factory.mktemp("serve") / "server.log") as base:
+        yield base
 
 
 @pytest.fixture(scope="module")

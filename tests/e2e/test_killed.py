@@ -1,6 +1,5 @@
 """SIGKILL in the middle, then the same command again: the versions of an undisturbed run come out."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,12 +9,17 @@ from pathlib import Path
 
 from tests.e2e.conftest import REPOSITORY, House
 
-BEFORE_PHASE1 = ["source", "tables", "links"]
-BEFORE_MODEL = [*BEFORE_PHASE1, "phase1", "filtered_text", "leakage_audit", "knowledge_base", "phase2", "phase3",
-                "image_features", "text_features"]  # fmt: skip
+BEFORE_PHASE1 = ["mimic/source", "mimic/tables", "mimic/links"]
+BEFORE_MODEL = {
+    "mimic/model": [
+        *BEFORE_PHASE1, "mimic/phase1", "mimic/filtered_text", "mimic/leakage_audit", "mimic/knowledge_base",
+        "mimic/phase2", "mimic/phase3", "mimic/image_features", "mimic/text_features",
+    ],
+    "pigmentation/model": ["pigmentation/source", "pigmentation/lesions", "pigmentation/split"],
+}  # fmt: skip
 
 
-def kill_when(house: House, arguments: list[str], reached: Callable[[], bool]) -> None:
+def kill_when(house: House, arguments: list[str], reached: Callable[[], object]) -> None:
     """Start `mm`, SIGKILL its whole process group once `reached()`; fails if it ends before."""
     process = subprocess.Popen(
         house.command(*arguments), cwd=REPOSITORY, env=house.environment(), start_new_session=True,
@@ -31,29 +35,25 @@ def kill_when(house: House, arguments: list[str], reached: Callable[[], bool]) -
     process.wait()
 
 
-def versions(house: House, asset: str) -> dict[str, str]:
-    found = house.home / "mimic" / asset
-
-    return {
-        str(path.relative_to(found)): json.loads(path.read_text())["version"]
-        for path in sorted(found.rglob("current.json"))
-    }
-
-
 def test_killed_in_phase1(house: House, tmp_path: Path) -> None:
     copy = house.copy_of(tmp_path, BEFORE_PHASE1)
     published = copy.home / "mimic" / "phase1"
     kill_when(copy, ["materialize", "mimic/phase1", "--only"], lambda: len(list(published.glob("*/current.json"))) >= 3)
-    left = versions(copy, "phase1")
+    left = copy.versions("mimic/phase1")
     assert 3 <= len(left) < 10
     copy.mm("materialize", "mimic/phase1", "--only")
-    assert versions(copy, "phase1") == versions(house, "phase1")
+    assert copy.versions("mimic/phase1") == house.versions("mimic/phase1")
 
 
 def test_killed_in_training(house: House, tmp_path: Path) -> None:
-    copy = house.copy_of(tmp_path, BEFORE_MODEL)
+    copy = house.copy_of(tmp_path, [asset for before in BEFORE_MODEL.values() for asset in before])
     checkpoints = tmp_path / "scratch" / "training"
-    kill_when(copy, ["materialize", "mimic/model", "--only"], lambda: any(checkpoints.glob("*/last.ckpt")))
-    assert versions(copy, "model") == {}
-    copy.mm("materialize", "mimic/model", "--only")
-    assert versions(copy, "model") == versions(house, "model")
+    for model in BEFORE_MODEL:
+        earlier = set(checkpoints.glob("*/last.ckpt"))
+        kill_when(
+            copy, ["materialize", model, "--only"], lambda seen=earlier: set(checkpoints.glob("*/last.ckpt")) - seen
+        )
+        assert copy.versions(model) == {}
+    copy.mm("materialize", " or ".join(f'key:"{model}"' for model in BEFORE_MODEL), "--only")
+    for model in BEFORE_MODEL:
+        assert copy.versions(model) == house.versions(model)

@@ -9,20 +9,15 @@ from playwright.sync_api import Browser, Page, expect
 from pydicom.data import get_testdata_file
 
 from mm_assets.mimic.schema import LABELS
-from tests.e2e.browsing import Visit, outside, serving, visiting
-from tests.e2e.conftest import House, free_port
+from tests.e2e.browsing import Visit, outside, visiting
+from tests.e2e.conftest import House
 
 pytestmark = [pytest.mark.browser, pytest.mark.server]
 
 
 @pytest.fixture
-def visit(browser: Browser, house: House, tmp_path: Path) -> Iterator[Visit]:
-    port = free_port()
-    command = house.command("serve", "--port", str(port))
-    with (
-        serving(command, port, house.environment(), tmp_path / "server.log") as base,
-        visiting(browser, base, tmp_path) as seen,
-    ):
+def visit(browser: Browser, served: str, tmp_path: Path) -> Iterator[Visit]:
+    with visiting(browser, served, tmp_path) as seen:
         yield seen
 
 
@@ -38,7 +33,7 @@ def read(page: Page, film: Path) -> dict[str, str]:
 
 
 def test_a_real_film_and_a_drawn_one_are_read_by_the_released_model(visit: Visit, house: House) -> None:
-    page, released = visit.page, house.status()["released_model"]
+    page, released = visit.page, house.status("mimic")["released_model"]
     dicom = get_testdata_file("RG1_UNCR.dcm", download=False)
     assert isinstance(dicom, str)
     of_dicom = read(page, Path(dicom))

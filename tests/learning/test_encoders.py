@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mm_assets.learning.encoders import load_text, load_vision
+from mm_assets.learning.encoders import OtherWeights, load_text, load_vision, require_weights, weights_digest
 from mm_assets.learning.transforms import apply_transform
 from resources.hub import ENCODERS, HUB_DIR_VARIABLE, EncoderUnavailable
 
@@ -99,6 +99,47 @@ def test_a_hub_encoder_out_of_reach_says_what_to_do(monkeypatch, tmp_path):
         load_vision(ENCODERS["biomedclip"])
     with pytest.raises(EncoderUnavailable, match="not a vision encoder"):
         load_vision(MINILM)
+
+
+class Weights(torch.nn.Module):
+    """Weights of several number types; `names` swaps their order and what they are called."""
+
+    def __init__(self, names=("weight", "steps")):
+        super().__init__()
+        made = {"weight": torch.arange(6.0).view(2, 3), "steps": torch.tensor(3)}
+        for name, buffer in zip(names, ("weight", "steps"), strict=True):
+            self.register_buffer(name, made[buffer].clone())
+        self.register_buffer("brain", torch.ones(4, 3, dtype=torch.bfloat16)[:, 1:])  # not contiguous
+        self.register_buffer("empty", torch.zeros(0))
+
+
+def test_equal_weights_have_one_digest_wherever_they_were_loaded_from(vision):
+    assert weights_digest(vision) == weights_digest(load_vision(LITE0))
+    assert weights_digest(Weights()) == weights_digest(Weights())
+    assert len(weights_digest(Weights())) == 64
+
+
+def test_a_changed_weight_name_shape_or_number_type_changes_the_digest():
+    plain = weights_digest(Weights())
+    one = Weights()
+    one.weight[1, 2] = torch.nextafter(one.weight[1, 2], torch.tensor(9.0))
+    shape, kind, zero = Weights(), Weights(), Weights()
+    shape.weight = shape.weight.view(3, 2)
+    kind.weight = kind.weight.view(torch.int32)
+    zero.steps += 1
+    found = {weights_digest(other) for other in (one, shape, kind, zero, Weights(("steps", "weight")))}
+    assert len(found) == 5 and plain not in found
+
+
+def test_other_weights_are_refused_with_a_sentence_that_mends(vision):
+    require_weights(vision, weights_digest(vision), made="of the test", mend="mm test")
+    with pytest.raises(OtherWeights) as refused:
+        require_weights(vision, "0" * 64, made="the model was trained with", mend="mm materialize mimic")
+    assert str(refused.value) == (
+        f"efficientnet-lite0: the weights loaded here (SHA-256 {weights_digest(vision)[:12]}) are not those the model "
+        "was trained with (000000000000): put those back (its package, the hub's cache or its folder below "
+        "MM_HUB_DIR), or run `mm materialize mimic`"
+    )
 
 
 def test_a_local_folder_replaces_the_hub(text, tmp_path, monkeypatch):

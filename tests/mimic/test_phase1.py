@@ -1,6 +1,7 @@
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from mm_assets.mimic import phase1
 from mm_assets.mimic.phase1 import (
     PHASE1_SCHEMA,
     QUARANTINE_SCHEMA,
+    TABLE_COLUMNS,
     FilmsOutOfReach,
     Phase1Config,
     Phase1Tables,
@@ -20,8 +22,10 @@ from mm_assets.mimic.phase1 import (
     rejection_table,
     small_sample,
 )
+from mm_assets.mimic.published import phase1_tables
 from mm_assets.mimic.schema import LABELS, PHASE1_COLUMNS, QUARANTINE_COLUMNS, VITALS
 from mm_assets.records.images import encode_jpeg
+from resources.artifacts import ArtifactStore
 
 CONFIG = Phase1Config(image_size=64, batch_rows=4, workers=2)
 INTIME = pd.Timestamp("2150-03-01 10:00:00")
@@ -214,6 +218,24 @@ def test_quarantine_table_is_sorted_and_typed() -> None:
     assert table.schema == QUARANTINE_SCHEMA and tuple(table.schema.names) == QUARANTINE_COLUMNS
     assert table["study_id"].to_pylist() == [3, 9]
     assert rejection_table([]).schema == QUARANTINE_SCHEMA
+
+
+def test_tables_are_read_without_the_columns_that_nothing_uses(tmp_path: Path) -> None:
+    whole = raw_tables(10)
+    store = ArtifactStore(str(tmp_path / "home"), tmp_path / "scratch")
+    with store.draft("mimic", "tables") as draft:
+        for name in TABLE_COLUMNS:
+            table = getattr(whole, name)
+            more = table.append_column("subject_id", pa.array(range(table.num_rows))).append_column(
+                "ndc", pa.array(["00378-0208-05"] * table.num_rows)
+            )
+            file = "cxr_chexpert" if name == "labels" else name
+            draft.write_table(f"{file}.parquet", more)
+        artifact = draft.publish(upstream={}, synthetic=True, run_id=None)
+    read = phase1_tables(store, artifact)
+    for name, columns in TABLE_COLUMNS.items():
+        assert tuple(getattr(read, name).column_names) == columns
+    assert collected(study_links(10), read)[0].equals(collected(study_links(10), whole)[0])
 
 
 def test_small_sample_takes_the_first_of_each_split() -> None:

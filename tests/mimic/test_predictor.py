@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mm_assets.learning.bundle import BundleIncomplete
+from mm_assets.learning.encoders import OtherWeights, TextEncoder, VisionEncoder
 from mm_assets.mimic import predictor as predictor_module
 from mm_assets.mimic.case import ChestCase, EmptyCase, Prediction
 from mm_assets.mimic.predictor import FILMS_KEPT, MimicPredictor
@@ -175,4 +177,44 @@ def test_release_without_calibration_says_what_is_missing(tmp_path: Path, monkey
     del spec["calibration"]
     (folder / "model.json").write_text(json.dumps(spec))
     with pytest.raises(BundleIncomplete, match="calibration"):
+        load(folder, monkeypatch)
+
+
+def changed_vision(*_: object) -> VisionEncoder:
+    encoder = tiny_vision()
+    encoder.trunk.gain.data += 1e-6
+    return encoder
+
+
+def changed_text(*_: object) -> TextEncoder:
+    encoder = tiny_text()
+    with torch.no_grad():
+        encoder.trunk.table.weight[7, 2] += 1e-6  # type: ignore[index, operator, union-attr]
+    return encoder
+
+
+@pytest.mark.parametrize(("loader", "changed"), [("load_vision", changed_vision), ("load_text", changed_text)])
+def test_encoder_with_other_weights_than_in_training_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, loader: str, changed: object
+) -> None:
+    load(folder, monkeypatch)
+    monkeypatch.setattr(predictor_module, loader, changed)
+    with pytest.raises(OtherWeights) as refused:
+        MimicPredictor.load(folder, version="v1", run_id="r1")
+    said = str(refused.value)
+    assert said.startswith("tiny: the weights loaded here") and "not those the model was trained with" in said
+    assert "MM_HUB_DIR" in said and "`mm materialize mimic`" in said
+
+
+@pytest.mark.parametrize("section", ["vision", "text", "retrieval"])
+def test_release_that_does_not_note_its_weights_says_how_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    import json
+
+    folder = write_tiny_release(tmp_path)
+    spec = json.loads((folder / "model.json").read_text())
+    del spec["preprocessing"][section]["weights_digest"]
+    (folder / "model.json").write_text(json.dumps(spec))
+    with pytest.raises(BundleIncomplete, match=f"{section}.weights_digest: .*mm materialize mimic"):
         load(folder, monkeypatch)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mm_assets.learning.encoders import weights_digest
 from mm_assets.mimic.case import ChestCase
 from mm_assets.mimic.features import FilmRow, NoteRow, encode_films, encode_notes
 from mm_assets.mimic.leakage import redact
@@ -31,13 +32,14 @@ from tests.ui.fakes import film_bytes
 
 VISION = VisionInput(
     encoder="efficientnet-lite0",
+    weights_digest=weights_digest(tiny_vision()),
     transform=tiny_vision().transform,
     stored_px=STORED_PX,
     resize_mode="squash",
     quality_mode="default",
     grid=GRID,
 )
-TEXT = TextInput(encoder="minilm", note_cap=12, kept_tokens=5)
+TEXT = TextInput(encoder="minilm", weights_digest=weights_digest(tiny_text()), note_cap=12, kept_tokens=5)
 
 
 def test_film_gives_the_stored_training_tokens(tmp_path: Path) -> None:
@@ -55,7 +57,13 @@ def test_note_gives_the_stored_training_tokens(tmp_path: Path, complaint: str) -
     clinical = clinical_input(case, CLINICAL_FEATURES)
     embed = mean_pool_embedder(tiny_text())
     index = build_index(embed(PASSAGES))
-    parts = text_parts(case, clinical.values, RetrievalInput(encoder="minilm", passages=2), index, embed)
+    parts = text_parts(
+        case,
+        clinical.values,
+        RetrievalInput(encoder="minilm", weights_digest=TEXT.weights_digest, passages=2),
+        index,
+        embed,
+    )
     record = {**clinical.values, "gender": case.sex, "chief_complaint": redact(complaint).text, "history": ""}
     assert parts.note == pseudo_note(record)
     ids = tokenize(tiny_text().tokenizer, [parts.note], TEXT.note_cap)[0].input_ids

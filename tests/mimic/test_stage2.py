@@ -74,7 +74,7 @@ def files(tmp_path_factory) -> tuple[TrainingFiles, dict]:
 
     image = {}
     for directory, path in phase1.items():
-        image |= written(directory, run_film_job(FilmJob(path, folder / directory, VISION, 4, "cpu")))
+        image |= written(directory, run_film_job(FilmJob(path, folder / directory, VISION, 4, "cpu")).index)
     text = written("text", run_note_job(NoteJob(folder / "phase3.parquet", 0, folder / "text", TEXT, CAP, "cpu")))
     vectors = folder / "passages.safetensors"
     return TrainingFiles(folder / "phase3.parquet", image, text, folder / "passages.parquet", vectors), phase1

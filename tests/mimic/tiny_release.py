@@ -16,7 +16,7 @@ from torch import nn
 
 from mm_assets.learning.bundle import save_bundle
 from mm_assets.learning.calibration import fit_intervals, fit_scaling
-from mm_assets.learning.encoders import TextEncoder, VisionEncoder
+from mm_assets.learning.encoders import TextEncoder, VisionEncoder, weights_digest
 from mm_assets.learning.transforms import transform_spec
 from mm_assets.mimic.model import EnhancedMDFNet, MDFNetConfig, set_clinical_statistics
 from mm_assets.mimic.out_of_domain import fit_reference
@@ -95,17 +95,19 @@ def write_tiny_release(folder: Path, *, synthetic: bool = True, seed: int = 0) -
     from safetensors.torch import save_file
 
     rng = np.random.default_rng(seed)
+    vision, text = tiny_vision(), tiny_text()
     inputs = Preprocessing(
         vision=VisionInput(
             encoder="efficientnet-lite0",
+            weights_digest=weights_digest(vision),
             transform=transform_spec(INPUT_PX, 0.5, 0.25),
             stored_px=STORED_PX,
             resize_mode="squash",
             quality_mode="default",
             grid=GRID,
         ),
-        text=TextInput(encoder="minilm", note_cap=64, kept_tokens=8),
-        retrieval=RetrievalInput(encoder="minilm", passages=2),
+        text=TextInput(encoder="minilm", weights_digest=weights_digest(text), note_cap=64, kept_tokens=8),
+        retrieval=RetrievalInput(encoder="minilm", weights_digest=weights_digest(text), passages=2),
         clinical=CLINICAL_FEATURES,
     )
     torch.manual_seed(seed)
@@ -113,7 +115,6 @@ def write_tiny_release(folder: Path, *, synthetic: bool = True, seed: int = 0) -
     model = EnhancedMDFNet(config)
     usual = np.array([98.2, 85, 18, 97, 132, 77, 3, 3, 58, 0.5, 120, 0.4])
     set_clinical_statistics(model, rng.normal(usual, 0.1 * usual + 0.05, (200, len(usual))).astype(np.float32))
-    vision, text = tiny_vision(), tiny_text()
     pooled = np.concatenate(
         [
             film_tokens(stored_film(film_bytes(i), inputs.vision), inputs.vision, vision).mean(1).numpy()

@@ -1,4 +1,4 @@
-"""Small made-up lesions for tests of the model rooms: labels that can be seen in the pictures, files as assets write."""
+"""Small made-up lesions for tests of models: labels that can be seen in the pictures, files as assets write them."""
 
 import io
 import json

@@ -74,7 +74,11 @@ def test_records_with_and_without_pictures_share_a_batch(variant):
 def test_encoding_and_fusing_apart_is_the_whole(variant):
     model, batch = build(variant).eval(), without(batch_of(), "multispectral")
     tokens = model.encode(batch)
-    assert set(tokens) == {"clinical", "dermoscopy"} and tokens["clinical"].shape == (6, 9, model.encoder("clinical").dim)
+    assert set(tokens) == {"clinical", "dermoscopy"} and tokens["clinical"].shape == (
+        6,
+        9,
+        model.encoder("clinical").dim,
+    )
     assert torch.equal(model.fuse(tokens, batch["present"]).output.nan_to_num(), model(batch).nan_to_num())
 
 
@@ -96,7 +100,7 @@ def test_an_attention_map_is_the_picture_it_was_read_from():
     fusion, attention = model.fusion, model.fusion.attention[0]
     tokens = {name: torch.zeros(1, 9, model.encoder(name).dim) for name in model.config.names}
     with torch.no_grad():
-        context, mask = fusion._context(tokens, torch.ones(1, 3, dtype=torch.bool))
+        context, _ = fusion._context(tokens, torch.ones(1, 3, dtype=torch.bool))
         wanted = 2 * 9 + 3 * 1 + 2  # multispectral, row 1, column 2
         attention.to_query.weight.zero_()
         keys = attention.to_key_value(attention.norm_context(context))[0, :, :16]
@@ -111,7 +115,9 @@ def test_the_original_design_weighs_its_only_token_one():
     one = model.attention_mass(model.fuse(model.encode(batch), without(batch, "dermoscopy")["present"]).attention)
     assert torch.allclose(one["multispectral"], torch.ones(6)) and (one["none"] == 0).all()
     none = without(batch, "dermoscopy", "multispectral")
-    assert torch.allclose(model.attention_mass(model.fuse(model.encode(none), none["present"]).attention)["none"], torch.ones(6))
+    assert torch.allclose(
+        model.attention_mass(model.fuse(model.encode(none), none["present"]).attention)["none"], torch.ones(6)
+    )
     # Which is why its query and key learn nothing from such records.
     model.train()(without(batch, "dermoscopy"))[:, 0].sum().backward()
     assert model.fusion.to_query.weight.grad.abs().max() < 1e-6 < model.fusion.to_value.weight.grad.abs().max()

@@ -12,7 +12,7 @@ from mm_assets.pigmentation.inputs import (
     WrongChannels,
     fit_statistics,
     normalised,
-    resized,
+    prepared,
     rgb_spec,
     to_tensor,
 )
@@ -36,10 +36,20 @@ def test_channels_stay_in_their_place():
     assert to_tensor(RGB, pixels, 8).mean((1, 2)).argmax() == 1
 
 
-def test_a_cube_keeps_its_bands_and_its_own_statistics():
-    values = np.tile(np.array([0.1, 0.35, 0.6, 1.1], np.float32), (10, 10, 1))
-    out = to_tensor(CUBE, values, 5)
-    assert torch.allclose(out[:, 2, 2], torch.tensor([0.0, 0.5, 1.0, 2.0]), atol=2e-3)
+def test_a_cube_is_absorbance_above_its_own_background():
+    values = np.tile(np.array([0.5, 0.2, 0.1, 0.2], np.float32), (10, 10, 1))
+    values[4:6, 4:6] *= 10 ** -np.array([0.1, 0.35, 0.6, 1.1])  # a lesion that absorbs this much more
+    out = to_tensor(CUBE, values, 10)
+    assert torch.allclose(out[:, 4, 4], torch.tensor([0.0, 0.5, 1.0, 2.0]), atol=5e-3)
+    assert torch.allclose(out[:, 0, 0], torch.full((4,), -0.2), atol=1e-5)
+    # The same lesion on skin half as bright, or under half the light, is the same input.
+    assert torch.allclose(to_tensor(CUBE, values / 2, 10), out, atol=5e-3)
+
+
+def test_black_pixels_and_reflections_give_finite_numbers():
+    values = np.full((8, 8, 4), 0.4, np.float32)
+    values[0, 0], values[1, 1] = 0, 3
+    assert torch.isfinite(to_tensor(CUBE, values, 8)).all()
 
 
 @pytest.mark.parametrize(("spec", "shape"), [(CUBE, (8, 8, 3)), (RGB, (8, 8, 4)), (RGB, (8, 8))])
@@ -59,7 +69,7 @@ def test_an_upload_gives_the_numbers_of_a_packed_picture():
         (RGB, rng.integers(0, 256, (37, 53, 3), dtype=np.uint8)),
         (CUBE, rng.random((21, 21, 4)).astype(np.float32)),
     ):
-        packed = resized(spec, pixels, 16)
+        packed = prepared(spec, pixels, 16)
         assert packed.dtype == (np.uint8 if spec.kind == "rgb" else np.float16)
         assert torch.equal(normalised(spec, packed[None])[0], to_tensor(spec, pixels, 16))
 
@@ -67,7 +77,7 @@ def test_an_upload_gives_the_numbers_of_a_packed_picture():
 def test_shrinking_averages_instead_of_skipping():
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[::2] = 200
-    assert abs(resized(RGB, stripes, 8).astype(int) - 100).max() <= 4
+    assert abs(prepared(RGB, stripes, 8).astype(int) - 100).max() <= 4
 
 
 def test_statistics_come_from_the_named_rows_alone():

@@ -94,12 +94,12 @@ def test_packing_in_processes_gives_the_same_bytes_and_is_done_once(files, tmp_p
 
 
 def test_a_killed_packing_leaves_nothing_that_is_taken_for_done(files, tmp_path, monkeypatch):
-    real = datasets.resized
-    monkeypatch.setattr(datasets, "resized", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    real = datasets.prepared
+    monkeypatch.setattr(datasets, "prepared", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         pack_pixels(files, SIZE, tmp_path, versions=VERSIONS)
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(datasets, "resized", real)
+    monkeypatch.setattr(datasets, "prepared", real)
     packed = pack_pixels(files, SIZE, tmp_path, versions=VERSIONS)
     (packed.folder / datasets.PACKED).unlink()  # as a machine that lost power would leave it
     (packed.folder / "clinical.npy").write_bytes(b"")
@@ -163,7 +163,10 @@ def test_turning_moves_pixels_and_changes_none():
 
 def test_a_gain_keeps_black_black_and_stays_within_its_spread():
     spec = rgb_spec("clinical")
-    black, white = to_tensor(spec, np.zeros((4, 4, 3), np.uint8), 4), to_tensor(spec, np.full((4, 4, 3), 255, np.uint8), 4)
+    black, white = (
+        to_tensor(spec, np.zeros((4, 4, 3), np.uint8), 4),
+        to_tensor(spec, np.full((4, 4, 3), 255, np.uint8), 4),
+    )
     torch.manual_seed(0)
     out = with_gain(torch.stack([black, white]).repeat(50, 1, 1, 1), spec, 0.1)
     assert torch.allclose(out[::2], black.expand(50, -1, -1, -1), atol=1e-5)

@@ -91,8 +91,10 @@ def test_every_variant_learns_and_predicts_every_subset(files, packed, data, tmp
     for subset, rows in fused.groupby("subset"):
         having = data.having(subset.split("+"), data.positions("test"))
         assert set(rows["record_id"]) == set(data.records.record_id[having]) and len(rows) == len(having)
-    assert len(fused[fused["subset"] == "clinical"]) == len(data.positions("test")) > len(
-        fused[fused["subset"] == everything]
+    assert (
+        len(fused[fused["subset"] == "clinical"])
+        == len(data.positions("test"))
+        > len(fused[fused["subset"] == everything])
     )
     assert frame[frame["variant"] == "pooled"]["log_sigma"].isna().all()
     assert frame[frame["variant"] != "pooled"]["log_sigma"].notna().all()
@@ -195,4 +197,6 @@ def test_a_classifier_is_trained_and_its_score_is_between_0_and_1(files, packed,
 
 def test_the_score_of_an_epoch_looks_at_known_labels_only():
     mask = np.array([[True], [True], [False]])
-    assert minus_mae(np.array([[0.5, 0], [0.2, 0], [9, 0]]), np.array([[0.4], [0.4], [0.0]]), mask) == pytest.approx(-0.15)
+    assert minus_mae(np.array([[0.5, 0], [0.2, 0], [9, 0]]), np.array([[0.4], [0.4], [0.0]]), mask) == pytest.approx(
+        -0.15
+    )

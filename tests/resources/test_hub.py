@@ -33,6 +33,7 @@ def test_cards_say_what_a_transform_or_tokenizer_needs() -> None:
         "minilm",
         "modernbert",
         "rad-dino",
+        "swin_tiny_patch4_window7_224",
     ]
     for card in ENCODERS.values():
         if card.modality == "vision":

@@ -8,8 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mm_assets.mimic.schema import LABELS
+from mm_assets.records.unreadable import UNREADABLE_REASONS, UnreadableImage
 from tests.ui.fakes import FakePredictor, FakeStore, fake_load, film_bytes, png_16_bit
-from ui.problems import MAX_BODY_BYTES
+from ui.problems import MAX_BODY_BYTES, problem_of
 from ui.released import ReleasedModel
 from ui.server import PortInUse, assemble, serve
 
@@ -85,6 +86,16 @@ def test_unusable_film_is_a_problem_with_its_reason(client: TestClient, film: by
     assert answer.headers["content-type"] == PROBLEM
     assert answer.json()["code"] == code
     assert "/" not in answer.json()["detail"].replace("application/", "")
+
+
+@pytest.mark.parametrize("code", UNREADABLE_REASONS)
+def test_every_reason_against_an_image_has_a_status_and_a_sentence_of_its_own(code: str) -> None:
+    status, told, sentence = problem_of(UnreadableImage(code, "detail of /a/file"))
+    too_large, format_ = ("image_too_large", "cube_too_large"), ("image_format_unsupported",)
+    assert (status, told) == (413 if code in too_large else 415 if code in format_ else 422, code)
+    assert sentence.endswith(".") and "detail" not in sentence
+    assert ("cube" in sentence) == code.startswith("cube_")
+    assert ("thumbnail" in sentence) == code.endswith("too_small")
 
 
 @pytest.mark.parametrize(

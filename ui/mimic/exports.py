@@ -4,7 +4,7 @@ Belongs here: which stage is which table, those put together from several, and t
 Does not belong here: making the stages, and writing CSV, JSON or Parquet (`ui.exports`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mm_assets.mimic.schema import QUARANTINE_COLUMNS, SPLITS
+from resources.artifact_record import Artifact
 from resources.artifacts import ArtifactStore
 from ui.exports import ExportError, Exports, OwnFormat
 
@@ -38,6 +39,30 @@ def phase1(store: ArtifactStore) -> pa.Table:
     from mm_assets.mimic.published import phase1_without_films
 
     return pa.concat_tables(list(phase1_without_films(store).values())).sort_by("study_id")
+
+
+def small_sample(store: ArtifactStore) -> pa.Table:
+    """The first records of each split over all directories, as many as the knob `small_sample` of phase 1 says.
+
+    With films, which only Parquet holds. Raises ExportError where no sample was stored.
+    """
+    from mm_assets.mimic import phase1
+    from mm_assets.mimic.published import phase1_partitions
+
+    parts = list(phase1_partitions(store).values())
+    size = small_sample_size(parts)
+    if size is None:
+        raise ExportError(
+            "phase 1 stored no small sample: run `mm materialize mimic/phase1 --config FILE` with `small_sample: 100` "
+            "below `mimic/phase1:` in the file"
+        )
+    stored = (batch for part in parts for batch in store.iter_batches(part, "small_sample.parquet"))
+    return phase1.small_sample(stored, size)
+
+
+def small_sample_size(parts: Iterable[Artifact]) -> int | None:
+    """Records per split that every partition stored as its sample; None where one stored none."""
+    return min(int(part.metrics.get("small_sample") or 0) for part in parts) or None
 
 
 def quarantine(store: ArtifactStore) -> pa.Table:
@@ -93,11 +118,12 @@ def export_pt(store: ArtifactStore, to: Path, record_format: str) -> list[Path]:
         config={"image_size": size, "upstream": records.upstream, "synthetic": records.synthetic},
         quality=store.read_json(records, "quality.json"),
         stratified=counts["split_source"] != "official",
+        small_sample_size=small_sample_size(parts.values()),
     )
 
 
 EXPORTS = Exports(
     tables=TABLES,
-    composed={"quarantine": quarantine, "phase1": phase1},
+    composed={"quarantine": quarantine, "phase1": phase1, "small_sample": small_sample},
     own_formats={"pt": OwnFormat("phase3", export_pt)},
 )

@@ -50,4 +50,11 @@ def quarantine(store: ArtifactStore) -> pa.Table:
     )
 
 
-EXPORTS = Exports(tables=TABLES, composed={"lesions": lesions, "quarantine": quarantine})
+def metrics(store: ArtifactStore) -> pa.Table:
+    """The released model's answer to each test record beside its label: the evaluation's `metrics.csv`."""
+    from pyarrow.csv import read_csv
+
+    return read_csv(store.local_file(store.current("pigmentation", "evaluation"), "metrics.csv"))
+
+
+EXPORTS = Exports(tables=TABLES, composed={"lesions": lesions, "quarantine": quarantine, "metrics": metrics})
