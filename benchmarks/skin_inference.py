@@ -42,7 +42,7 @@ from mm_assets.pigmentation.runtime import (
 FAST_GATE, PLAIN_GATE = 0.35, 0.6
 ROUNDS, WARM_UPS, CASES = 15, 3, 8
 QUICK_ROUNDS, QUICK_CASES = 2, 2
-TAUGHT_CASES, STEPS = 48, 200
+TAUGHT_CASES, STEPS = 24, 60
 QUICK_TAUGHT_CASES, QUICK_STEPS = 8, 5
 Case = Mapping[str, torch.Tensor]
 
@@ -71,7 +71,8 @@ def fit_readout(model: FusionModel, cases: Sequence[Case], steps: int) -> float:
         optimiser.zero_grad()
         torch.nn.functional.mse_loss(model.fuse(tokens, present).output[:, SCORE], targets).backward()
         optimiser.step()
-    return float(model.fuse(tokens, present).output[:, SCORE].std())
+    with torch.inference_mode():
+        return float(model.fuse(tokens, present).output[:, SCORE].std())
 
 
 def lesions(model: FusionModel, count: int) -> list[Case]:
@@ -144,6 +145,8 @@ def measure(model: FusionModel, cases: Sequence[Case], threads: int, rounds: int
 def main() -> int:
     options = parse_options(__doc__)
     model = full_size_model(options.quick)
+    # One thread until the threads are what is measured: two that wait for each other on a busy machine take minutes.
+    torch.set_num_threads(1)
     taught, steps = (QUICK_TAUGHT_CASES, QUICK_STEPS) if options.quick else (TAUGHT_CASES, STEPS)
     count = QUICK_CASES if options.quick else CASES
     pictures = lesions(model, taught + count)

@@ -1,13 +1,14 @@
 """Bytes at a URL, the same on a folder, in memory, on S3, Google Cloud Storage and Azure.
 
-Belongs here: reading, writing, listing and deleting objects, and what a retry may do.
-Does not belong here: URLs and endpoints (``resources.locations``), what the bytes mean
-(``resources.artifacts``).
+Belongs here: reading, writing, listing and deleting objects, what a retry may do, and the errors of all that.
+Does not belong here: URLs and endpoints (``resources.locations``), buckets (``resources.control_plane``), how many
+objects travel at once (``resources.object_uploads``), what the bytes mean (``resources.artifacts``).
 
 Never fork a process that has used a remote location: obstore's calls hang in the child. Spawn is fine.
 """
 
 import builtins
+import errno
 import hashlib
 import mimetypes
 import os
@@ -19,14 +20,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
 from obstore.store import LocalStore
 
-from resources.compute import map_items
 from resources.errors import MendableError
 from resources.locations import Location, first_line, open_location
+
+if TYPE_CHECKING:
+    from resources.object_uploads import UploadManifest
 
 # Larger local files are streamed to the store in parts and never held in memory.
 STREAM_BYTES = 64 * 2**20
@@ -35,6 +44,25 @@ READ_BYTES = 2**22
 # LocalStore writes "name#1" and renames it: such a name is never an object, and may be left by a killed
 # process.
 _LEFTOVER = re.compile(r"#\d+$")
+
+# How the vendors say that it is the credentials, and not what their holder may do.
+CREDENTIAL_CODES = re.compile(
+    r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken|InvalidClientTokenId|AuthFailure"
+    r"|AuthenticationFailed|InvalidAuthenticationInfo|NoAuthenticationInformation|AuthenticationRequired"
+)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+# Not the machine's own list: a manifest says the same wherever it is made.
+_TYPES = mimetypes.MimeTypes()
+for _suffix, _type in {
+    ".dcm": "application/dicom",
+    ".jsonl": "application/jsonl",
+    ".md": "text/markdown",
+    ".parquet": "application/vnd.apache.parquet",
+    ".webp": "image/webp",
+    ".yaml": "application/yaml",
+}.items():
+    _TYPES.add_type(_type, _suffix)
 
 
 class ObjectPathError(MendableError):
@@ -53,20 +81,28 @@ class ObjectAccessError(MendableError):
     """The store refused or could not be reached."""
 
 
+class CredentialsRefused(ObjectAccessError):
+    """The store does not know these credentials."""
+
+
+class AccessDenied(ObjectAccessError):
+    """The store knows the credentials, and their holder may not do this."""
+
+
+class ObjectChanged(MendableError):
+    """An object is not what a manifest, or this run, says that it stored."""
+
+
+class DiskFull(MendableError):
+    """No space left where a download is written."""
+
+
 @dataclass(frozen=True)
 class ObjectInfo:
     path: str
     size: int  # bytes
     etag: str | None
     last_modified: datetime
-
-
-@dataclass(frozen=True)
-class StoredObject:
-    path: str
-    size: int  # bytes
-    sha256: str
-    created: bool  # False: the same content was already there
 
 
 def sha256_of(data: bytes | Path) -> str:
@@ -77,6 +113,11 @@ def sha256_of(data: bytes | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def content_type_of(path: str) -> str:
+    """From the suffix; ``application/octet-stream`` for one that is not known."""
+    return _TYPES.guess_type(path)[0] or "application/octet-stream"
+
+
 class ObjectStore:
     """Objects below one location. Paths are relative, use ``/`` and may not leave it (``ObjectPathError``).
 
@@ -85,8 +126,8 @@ class ObjectStore:
 
     def __init__(self, location: Location) -> None:
         self.url = location.url
+        self.root = location.root  # the folder; None elsewhere
         self._native = location.native
-        self._root = location.root
 
     @classmethod
     def at(cls, url: str | Path, *, gcs_user_project: str | None = None, **config: Any) -> "ObjectStore":
@@ -97,58 +138,58 @@ class ObjectStore:
 
     def get(self, path: str) -> bytes:
         """The whole object. Raises ``ObjectMissing``."""
-        checked = _checked(path)
-        with self._errors_for(path):
+        checked = checked_path(path)
+        with self.errors_for(path):
             return self._reader().get(checked).bytes().to_bytes()
 
     def get_range(self, path: str, start: int, length: int) -> bytes:
         """``length`` bytes from ``start``. Raises ``ObjectMissing``."""
-        checked = _checked(path)
+        checked = checked_path(path)
         if length == 0:
             return b""
-        with self._errors_for(path):
+        with self.errors_for(path):
             return self._reader().get_range(checked, start=start, length=length).to_bytes()
 
     def head(self, path: str) -> ObjectInfo | None:
         """What is known about the object without reading it; None when there is none."""
-        checked = _checked(path)
+        checked = checked_path(path)
         try:
-            with self._errors_for(path):
+            with self.errors_for(path):
                 return _info(self._reader().head(checked))
         except ObjectMissing:
             return None
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Every object below the folder ``prefix``, at any depth, in no particular order."""
-        checked = _checked(prefix) if prefix else None
+        checked = checked_path(prefix) if prefix else None
         if self._absent_folder():
             return
-        with self._errors_for(prefix):
+        with self.errors_for(prefix):
             for page in self._reader().list(checked, chunk_size=1000):
                 for meta in page:
                     yield _info(meta)
 
     def folders(self, prefix: str = "") -> builtins.list[str]:
         """Names of the folders directly below ``prefix``, sorted."""
-        checked = _checked(prefix) if prefix else None
+        checked = checked_path(prefix) if prefix else None
         if self._absent_folder():
             return []
-        with self._errors_for(prefix):
+        with self.errors_for(prefix):
             found = self._reader().list_with_delimiter(checked)["common_prefixes"]
         return sorted(folder.rstrip("/").rsplit("/", 1)[-1] for folder in found)
 
     def local_path(self, path: str) -> Path | None:
         """The object's file when the store is a folder, else None. The file need not exist."""
-        checked = _checked(path)
-        return self._root / checked if self._root else None
+        checked = checked_path(path)
+        return self.root / checked if self.root else None
 
     def fetch(self, path: str, to: Path) -> Path:
         """Downloads to the file ``to``, which appears complete or not at all. Raises ``ObjectMissing``."""
-        checked = _checked(path)
+        checked = checked_path(path)
         to.parent.mkdir(parents=True, exist_ok=True)
         part = to.with_name(f".{to.name}.{os.getpid()}.{time.monotonic_ns()}.part")
         try:
-            with self._errors_for(path), part.open("wb") as file:
+            with self.errors_for(path), space_for(to), part.open("wb") as file:
                 for block in self._reader().get(checked).stream(min_chunk_size=READ_BYTES):
                     file.write(block)
             part.replace(to)
@@ -192,82 +233,109 @@ class ObjectStore:
         *,
         sha256: Mapping[str, str] | None = None,
         hand_over: bool = False,
-    ) -> builtins.list[StoredObject]:
-        """``put_if_absent`` of many (path, bytes or local file), in the order given.
+        replace: bool = False,
+        known: "UploadManifest | None" = None,
+    ) -> "UploadManifest":
+        """Stores many (path, bytes or local file); what is there already does not travel again.
 
-        ``progress`` titles a progress bar. ``sha256`` holds digests already known, by path. With
-        ``hand_over`` the caller gives its files away: a folder on the same file system hard-links them
-        instead of copying. Raises what ``put_if_absent`` raises; what was stored until then stays.
+        The folder that holds all the paths is listed once before, to find what is missing, and once after, to verify.
+        A path of the right size is compared by its SHA-256: the store's note of it, or ``known``, an earlier
+        manifest, where the ETag is still the same. Other content at a path is ``ObjectConflict``, or with ``replace``
+        is overwritten unless somebody changes it meanwhile. Every write is conditional, and one that finds its own
+        content after a lost reply counts as done (above ``STREAM_BYTES`` a write cannot be conditional).
+
+        ``progress`` titles a progress bar in bytes. ``sha256`` holds digests already known, by path. With
+        ``hand_over`` the caller gives its files away: a folder on the same file system hard-links them instead of
+        copying. Returns what is stored, in the order given. Raises ``ObjectConflict``, ``ObjectChanged`` where the
+        last listing tells another story, ``ObjectAccessError``; what was stored until then stays, and the same
+        call goes on from there.
         """
-        known = sha256 or {}
+        from resources.object_uploads import put_many
 
-        def store(item: tuple[str, Path | bytes]) -> StoredObject:
-            path, data = item
-            digest = known.get(path) or sha256_of(data)
-            created = self._link(path, data, digest) if hand_over and isinstance(data, Path) else None
-            if created is None:
-                created = self.put_if_absent(path, data, digest)
-            return StoredObject(path, _size(data), digest, created)
-
-        stored = map_items(
-            store, items, workers=concurrency, kind="thread", desc=progress, describe=lambda item: item[0]
+        return put_many(
+            self,
+            items,
+            concurrency=concurrency,
+            progress=progress,
+            sha256=sha256 or {},
+            hand_over=hand_over,
+            replace=replace,
+            known=known,
         )
-        return list(stored)
+
+    def fetch_many(
+        self, manifest: "UploadManifest", to: Path, concurrency: int = 16, progress: str | None = None
+    ) -> builtins.list[Path]:
+        """Downloads a manifest's objects to ``to/<path>``, in its order; a file with the right checksum is kept.
+
+        Raises ``ObjectChanged`` for an object that is gone or is not what the manifest says (its file does not
+        appear), ``DiskFull``, ``ObjectAccessError``; complete files stay, and the same call goes on from there.
+        """
+        from resources.object_uploads import fetch_many
+
+        return fetch_many(self, manifest, to, concurrency=concurrency, progress=progress)
 
     def delete(self, paths: Iterable[str]) -> None:
         """Deletes objects; one that is not there is no error."""
-        checked = [_checked(path) for path in paths]
+        checked = [checked_path(path) for path in paths]
         if not checked:
             return
         try:
-            with self._errors_for(checked[0]):
+            with self.errors_for(checked[0]):
                 self._reader().delete(checked)
         except ObjectMissing:  # some stores stop at it, others go on: ask for each one that is still there
             for path in checked:
-                with suppress(ObjectMissing), self._errors_for(path):
+                with suppress(ObjectMissing), self.errors_for(path):
                     self._reader().delete([path])
 
     def delete_folder(self, prefix: str) -> None:
         """Deletes every object below ``prefix``, and the folder itself where folders exist."""
         self.delete([info.path for info in self.list(prefix)])
-        if self._root:
-            shutil.rmtree(self._root / _checked(prefix), ignore_errors=True)
+        if self.root:
+            shutil.rmtree(self.root / checked_path(prefix), ignore_errors=True)
 
     def delete_leftovers(self, older_than: datetime) -> builtins.list[str]:
         """Removes half-written files that killed processes left in a folder store; returns their paths.
 
         Elsewhere half-written objects are never visible; a bucket's lifecycle rule ends abandoned uploads.
         """
-        if self._root is None or self._absent_folder():
+        if self.root is None or self._absent_folder():
             return []
         removed = []
-        for folder, _, names in os.walk(self._root):
+        for folder, _, names in os.walk(self.root):
             for file in (Path(folder) / name for name in names if _LEFTOVER.search(name)):
                 if file.stat().st_mtime < older_than.timestamp():
                     file.unlink(missing_ok=True)
-                    removed.append(file.relative_to(self._root).as_posix())
+                    removed.append(file.relative_to(self.root).as_posix())
         return sorted(removed)
 
     def _write(self, path: str, data: bytes | Path, digest: str, mode: str, content_type: str | None) -> None:
-        checked = _checked(path)
+        checked = checked_path(path)
+        native = self.writer(path)
+        with self.errors_for(path):
+            native.put(checked, data, **self.put_options(path, digest, mode, content_type))
+
+    def writer(self, path: str) -> Any:
+        """The obstore client, after making the folder where the store is one; ``path`` is for its error."""
+        if self.root is not None and self._native is None:
+            with self.errors_for(path):
+                self._native = LocalStore(self.root, mkdir=True)
+        return self._native
+
+    def put_options(self, path: str, digest: str, mode: Any, content_type: str | None = None) -> dict[str, Any]:
+        """obstore's arguments of a write: its condition, and attributes where the store has them."""
         options: dict[str, Any] = {"mode": mode}
-        if mode == "create":
+        if mode != "overwrite":
             options["use_multipart"] = False
-        if self._root is None:  # LocalStore refuses attributes
-            guess = content_type or mimetypes.guess_type(path)[0] or "application/octet-stream"
-            options["attributes"] = {"Content-Type": guess, "sha256": digest}
-        elif self._native is None:
-            with self._errors_for(path):
-                self._native = LocalStore(self._root, mkdir=True)
-        assert self._native is not None
-        with self._errors_for(path):
-            self._native.put(checked, data, **options)
+        if self.root is None:  # LocalStore refuses attributes
+            options["attributes"] = {"Content-Type": content_type or content_type_of(path), "sha256": digest}
+        return options
 
     def _link(self, path: str, source: Path, digest: str) -> bool | None:
         """Hard-links the source below the root; None when that is not possible here."""
-        if self._root is None or source.is_symlink():
+        if self.root is None or source.is_symlink():
             return None
-        target = self._root / _checked(path)
+        target = self.root / checked_path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.utime(source)  # last_modified means when it came into the store
         try:
@@ -287,30 +355,30 @@ class ObjectStore:
             )
 
     def _stored_sha256(self, path: str) -> str:
-        with self._errors_for(path):
-            if self._root is None:
-                noted = self._reader().get(_checked(path), options={"head": True}).attributes.get("sha256")
+        with self.errors_for(path):
+            if self.root is None:
+                noted = self._reader().get(checked_path(path), options={"head": True}).attributes.get("sha256")
                 if noted:
                     return noted
             digest = hashlib.sha256()
-            for block in self._reader().get(_checked(path)).stream(min_chunk_size=READ_BYTES):
+            for block in self._reader().get(checked_path(path)).stream(min_chunk_size=READ_BYTES):
                 digest.update(block)
             return digest.hexdigest()
 
     # Plumbing
 
     def _absent_folder(self) -> bool:
-        return self._native is None and not (self._root and self._root.is_dir())
+        return self._native is None and not (self.root and self.root.is_dir())
 
     def _reader(self) -> Any:
         if self._absent_folder():
             raise FileNotFoundError(self.url)
         if self._native is None:
-            self._native = LocalStore(self._root)
+            self._native = LocalStore(self.root)
         return self._native
 
     @contextmanager
-    def _errors_for(self, path: str) -> Iterator[None]:
+    def errors_for(self, path: str) -> Iterator[None]:
         where = f"{self.url}/{path}" if path else self.url
         try:
             yield
@@ -318,12 +386,35 @@ class ObjectStore:
             raise ObjectMissing(f"{where} does not exist: check the location, or write it first") from error
         except (AlreadyExistsError, PreconditionError):
             raise
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            if self.root is not None:
+                raise ObjectAccessError(f"{where}: {first_line(error)} (check permissions)") from error
+            raise refusal(where, str(error), isinstance(error, UnauthenticatedError)) from None
         except (BaseError, PermissionError) as error:
-            mend = "check permissions and free space" if self._root else "check network, endpoint and credentials"
+            mend = "check permissions and free space" if self.root else "check network, endpoint and credentials"
             raise ObjectAccessError(f"{where}: {first_line(error)} ({mend})") from error
 
 
-def _checked(path: str) -> str:
+def refusal(where: str, reply: str, unauthenticated: bool = False) -> ObjectAccessError:
+    """The error for a reply of 401 or 403, whose text is not shown: it may repeat keys and signatures."""
+    if unauthenticated or CREDENTIAL_CODES.search(reply):
+        return CredentialsRefused(f"{where}: the store refused the credentials: check the keys and their account")
+    return AccessDenied(f"{where}: these credentials may not do this here: grant the right on the bucket or prefix")
+
+
+@contextmanager
+def space_for(file: Path) -> Iterator[None]:
+    """Turns a full disk below ``file`` into ``DiskFull``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        raise DiskFull(f"no space left for {file}: free some and run again, what is complete is kept") from error
+
+
+def checked_path(path: str) -> str:
+    """The path itself. Raises ``ObjectPathError`` for one that would leave the store or not fit everywhere."""
     segments = path.split("/")
     if any(segment in ("", ".", "..") for segment in segments) or not path.isprintable() or "\\" in path:
         raise ObjectPathError(f"{path!r} is not a path in a store: use relative a/b/c without '.' or '..'")

@@ -36,7 +36,9 @@ class LesionKnobs(SkinKnobs):
     cube_px: int | None = None  # spectral cubes, square
     # pseudo_hsl makes the third modality from the clinical photograph: nothing that the photograph does not hold.
     multispectral: Literal["cube", "pseudo_hsl"] = "cube"
-    wavelengths_nm: list[float] | None = None  # bands to resample cubes to; unset: those of the first cube
+    wavelengths_nm: list[float] | None = None  # bands to resample cubes to; unset: those most cubes have
+    mild: float = 0.25  # up to here a score is Mild; read by training, evaluation, API and page alike
+    moderate: float = 0.60  # up to here Moderate, above it Severe
 
 
 class SplitConfig(dg.Config):
@@ -54,7 +56,7 @@ def source(context: dg.AssetExecutionContext, house: House, config: SkinSourceCo
     from dataclasses import asdict
 
     from mm_assets.pigmentation.layouts import detect_layout, read_layout
-    from mm_assets.pigmentation.manifest import check_manifest
+    from mm_assets.pigmentation.manifest import check_manifest, says_synthetic
     from mm_assets.pigmentation.published import image_root, set_of_same_settings, synthetic_manifest
     from mm_assets.pigmentation.synthetic.tree import GENERATOR_VERSION, SkinTreeConfig, write_tree
 
@@ -64,17 +66,17 @@ def source(context: dg.AssetExecutionContext, house: House, config: SkinSourceCo
         layout = detect_layout(root) if settings.pigmentation_layout == "auto" else settings.pigmentation_layout
         checked = check_manifest(read_layout(root, layout))
         with store.draft("pigmentation", "source") as draft:
-            draft.write_json("source.json", {"url": root.url, "layout": layout, "synthetic": False})
+            draft.write_json("source.json", {"url": root.url, "layout": layout})
             draft.write_table("manifest.parquet", checked.rows)
             draft.write_table("rejected.parquet", checked.rejected)
-            artifact = publish(context, draft, upstream={}, synthetic=False)
+            artifact = publish(context, draft, upstream={}, synthetic=says_synthetic(checked.rows))
         return materialized(store, artifact, {"layout": layout, "quarantined": checked.rejected.num_rows})
 
     knobs = config.filled(settings.profile)
     tree = SkinTreeConfig(
         patients=knobs.patients, rgb_px=knobs.rgb_px, cube_px=knobs.cube_px, seed=knobs.seed, jobs=settings.workers
     )
-    noted = {"synthetic": True, "generator": GENERATOR_VERSION, "tree": {**asdict(tree), "jobs": None}}
+    noted = {"generator": GENERATOR_VERSION, "tree": {**asdict(tree), "jobs": None}}
     published = set_of_same_settings(store, noted)
     if published is not None:
         context.log.info("the synthetic images of these settings are already published; they are used as they are")
@@ -106,6 +108,7 @@ def lesions(context: dg.AssetExecutionContext, house: House, config: LesionKnobs
     from mm_assets.learning.plots import as_markdown, contact_sheet
     from mm_assets.pigmentation.lesions import build_lesions, capture_settings, rejected_table
     from mm_assets.pigmentation.published import current_source, lesion_counts, some_photographs
+    from mm_assets.pigmentation.severity import Thresholds
 
     settings, store = house.settings(), house.artifacts()
     root, origin = current_source(store, settings)
@@ -115,12 +118,16 @@ def lesions(context: dg.AssetExecutionContext, house: House, config: LesionKnobs
         rows, root.get, stored_px=knobs.stored_px, cube_px=knobs.cube_px, multispectral=knobs.multispectral,
         wavelengths_nm=knobs.wavelengths_nm,
     )  # fmt: skip
+    thresholds = Thresholds(mild=knobs.mild, moderate=knobs.moderate)
     rejected: list[Rejection] = []
     with store.draft("pigmentation", "lesions") as draft:
-        batches = build_lesions(rows, root.get, wanted, rejected.append, workers=settings.workers, desc="lesions")
+        batches = build_lesions(
+            rows, root.get, wanted, rejected.append, workers=settings.workers, desc="lesions", thresholds=thresholds
+        )
         draft.write_table("lesions.parquet", batches, row_group_rows=RECORD_GROUP)
         draft.write_table("rejected.parquet", rejected_table(rejected))
         draft.write_json("captures.json", wanted.as_json())
+        draft.write_json("severity.json", thresholds.as_json())
         artifact = publish(
             context, draft, upstream={"pigmentation/source": origin.version}, synthetic=origin.synthetic,
             metrics={"rejected": len(rejected)},

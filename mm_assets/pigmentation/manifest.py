@@ -190,3 +190,8 @@ def _visits(rows: pd.DataFrame) -> pd.Series:
 
 def _table(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pandas(rows[schema.names], schema=schema, preserve_index=False)
+
+
+def says_synthetic(rows: pa.Table) -> bool:
+    """Whether the manifest names a rendered label: then the images are, wherever they lie, and stay marked so."""
+    return bool(pc.any(pc.equal(rows["label_source"], "synthetic")).as_py())

@@ -43,8 +43,6 @@ class SkinEvaluationConfig(SkinKnobs):
     """Unset: the profile's."""
 
     replicates: int | None = None  # of the patient bootstrap
-    mild: float = 0.25  # up to here a score is Mild
-    moderate: float = 0.60  # up to here Moderate, above it Severe
     deletion_records: int = 48  # test records whose attention is tried by deletion
 
 
@@ -57,7 +55,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: SkinTrainKnob
     trained end to end on the same records with the same knobs; each predicts every subset of the modalities."""
     from mm_assets.learning.plots import as_markdown, training_curves
     from mm_assets.learning.runs import clear_runs, curve_panels, curves_table, least_val_score
-    from mm_assets.pigmentation.published import training_files
+    from mm_assets.pigmentation.published import severity_thresholds, training_files
     from mm_assets.pigmentation.schema import VARIANTS
     from mm_assets.pigmentation.train_job import joined, pack_pixels, run_train_job, train_jobs, training_record
     from resources.compute import map_items, precision_for, resolve_device
@@ -72,7 +70,8 @@ def model(context: dg.AssetExecutionContext, house: House, config: SkinTrainKnob
     )
     with store.draft("pigmentation", "model") as draft:
         jobs = train_jobs(
-            files, packed, knobs, variants=VARIANTS, versions=upstream, folder=draft.folder,
+            files, packed, knobs, thresholds=severity_thresholds(store), variants=VARIANTS, versions=upstream,
+            folder=draft.folder,
             scratch=settings.scratch / "training", precision=precision_for(device),
             accelerator="gpu" if device.startswith("cuda") else device,
         )  # fmt: skip
@@ -115,8 +114,12 @@ def evaluation(context: dg.AssetExecutionContext, house: House, config: SkinEval
     from mm_assets.pigmentation.evaluation import EvaluationSettings, best_seed, evaluate
     from mm_assets.pigmentation.evaluation_figures import figures
     from mm_assets.pigmentation.model_card import model_card
-    from mm_assets.pigmentation.published import attention_curves, card_facts, evaluation_inputs
-    from mm_assets.pigmentation.severity import Thresholds
+    from mm_assets.pigmentation.published import (
+        attention_curves,
+        card_facts,
+        evaluation_inputs,
+        severity_thresholds,
+    )
 
     settings, store = house.settings(), house.artifacts()
     knobs = config.filled(settings.profile)
@@ -126,9 +129,7 @@ def evaluation(context: dg.AssetExecutionContext, house: House, config: SkinEval
     inputs = evaluation_inputs(store, workers=settings.workers)
     result = evaluate(
         inputs,
-        EvaluationSettings(
-            replicates=knobs.replicates, seed=settings.seed, thresholds=Thresholds(knobs.mild, knobs.moderate)
-        ),
+        EvaluationSettings(replicates=knobs.replicates, seed=settings.seed, thresholds=severity_thresholds(store)),
         deletion=attention_curves(store, best_seed(inputs), records=knobs.deletion_records),
     )
     pictures = figures(result, inputs)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mm_assets.pigmentation.model_card import CardFacts
     from mm_assets.pigmentation.predictions import EvaluationInputs
     from mm_assets.pigmentation.release import ReleaseInputs
+    from mm_assets.pigmentation.severity import Thresholds
 
 TREE = "tree"  # folder of the rendered images inside the source artifact
 
@@ -46,7 +47,7 @@ def current_source(store: ArtifactStore, settings: Settings) -> tuple[ObjectStor
     """Where the images of the current manifest lie: as noted when it was materialised, not today's settings."""
     artifact = store.current("pigmentation", "source")
     noted = store.read_json(artifact, "source.json")
-    if noted["synthetic"]:
+    if "tree" in noted:
         return ObjectStore.at(f"{store.objects.url}/{artifact.folder}/{TREE}"), artifact
     return image_root(noted["url"], settings), artifact
 
@@ -84,6 +85,13 @@ def lesion_counts(store: ArtifactStore, artifact: Artifact) -> dict[str, dict[st
         for name in ("dermoscopy", "multispectral"):
             counts["modality"][name] += len(batch) - batch[name].null_count
     return {name: dict(sorted(counter.items())) for name, counter in counts.items()}
+
+
+def severity_thresholds(store: ArtifactStore) -> "Thresholds":
+    """The bounds that the labels of the current lesions were named by."""
+    from mm_assets.pigmentation.severity import Thresholds
+
+    return Thresholds.from_json(store.read_json(store.current("pigmentation", "lesions"), "severity.json"))
 
 
 def current_split(store: ArtifactStore) -> Artifact:

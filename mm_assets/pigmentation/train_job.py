@@ -30,6 +30,7 @@ from mm_assets.pigmentation.fusion import FusionConfig
 from mm_assets.pigmentation.inputs import InputSpec
 from mm_assets.pigmentation.model import LOG_SIGMA, SCORE, FusionModel, build_model, parameter_counts
 from mm_assets.pigmentation.schema import PREDICTION_SCHEMA, subset_name
+from mm_assets.pigmentation.severity import DEFAULT_THRESHOLDS, Thresholds
 from mm_assets.pigmentation.training import TRAINING_VERSION, expected_score, predict_subsets, train_variant
 
 # Everything a caller of jobs needs comes from here.
@@ -49,6 +50,7 @@ class TrainJob:
     config: FusionConfig
     knobs: TrainConfig
     weights: Path | None  # pretrained, of the encoder; None: a random start
+    thresholds: Thresholds  # of the severities, which a classification head learns
     scratch: Path  # checkpoints; a killed job goes on from the last one
     versions: Mapping[str, str]
     folder: Path
@@ -80,6 +82,7 @@ def train_jobs(
     packed: PackedPixels,
     knobs: Any,
     *,
+    thresholds: Thresholds,
     variants: Sequence[str],
     versions: Mapping[str, str],
     folder: Path,
@@ -105,7 +108,7 @@ def train_jobs(
         TrainJob(
             files=files, packed=packed, spec=spec, config=replace(config, variant=variant),
             knobs=replace(train, seed=seed), weights=weights, scratch=scratch, versions=versions,
-            folder=folder / f"{variant}-{seed}",
+            thresholds=thresholds, folder=folder / f"{variant}-{seed}",
         )
         for seed in knobs.seeds
         for variant in variants
@@ -117,7 +120,7 @@ def run_train_job(job: TrainJob) -> TrainResult:
     data = open_lesion_data(split_records(job.files), job.packed, job.spec)
     trained = train_variant(
         data, job.config, job.knobs, scratch=job.scratch, versions=job.versions,
-        weights=dict.fromkeys(job.config.names, job.weights) if job.weights else None,
+        weights=dict.fromkeys(job.config.names, job.weights) if job.weights else None, thresholds=job.thresholds,
     )  # fmt: skip
     write_weights(trained.model.state_dict(), job.folder)
     written = {"architecture": asdict(job.config), "preprocessing": job.spec.as_json()}
@@ -129,7 +132,7 @@ def run_train_job(job: TrainJob) -> TrainResult:
         parameters=parameter_counts(trained.model),
         curves=trained.fit.curves,
         predictions=pa.concat_tables(
-            [predictions(trained.model, data, split, job.seed) for split in ("validate", "test")]
+            [predictions(trained.model, data, split, job.seed, job.thresholds) for split in ("validate", "test")]
         ),
         work_dir=trained.work_dir,
     )
@@ -144,7 +147,9 @@ def load_trained(folder: Path) -> tuple[FusionModel, InputSpec]:
     return model, InputSpec.from_json(written["preprocessing"])
 
 
-def predictions(model: FusionModel, data: LesionData, split: str, seed: int) -> pa.Table:
+def predictions(
+    model: FusionModel, data: LesionData, split: str, seed: int, thresholds: Thresholds = DEFAULT_THRESHOLDS
+) -> pa.Table:
     """PREDICTION_SCHEMA rows of one split: every subset of modalities, and every record that has it."""
     positions = data.positions(split)
     names = data.records.record_id[positions]
@@ -153,7 +158,7 @@ def predictions(model: FusionModel, data: LesionData, split: str, seed: int) -> 
         there = np.flatnonzero(~np.isnan(outputs[:, SCORE]))
         n, found = len(there), outputs[there]
         regression = model.config.head == "regression"
-        score = found[:, SCORE] if regression else expected_score(found)
+        score = found[:, SCORE] if regression else expected_score(found, thresholds)
         spread = found[:, LOG_SIGMA] if model.config.predicts_spread else np.full(n, np.nan)
         parts.append(
             pa.Table.from_arrays(

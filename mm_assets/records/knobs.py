@@ -19,8 +19,7 @@ class Knobs(dg.Config):
     profiles: ClassVar[Profiles] = {}
 
     def filled(self, profile: str) -> Any:
-        """The same fields as plain attributes; an unset one that the profile's section of this class names is taken from
-        there, any other stays None."""
+        """The same fields as plain attributes; an unset one is what the profile's section of this class says, or None."""
         defaults = self.profiles[profile].get(type(self).__name__, {})
         fields = self.model_dump()
         given = {name: value for name, value in fields.items() if value is not None}

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from pydicom.data import get_testdata_file
@@ -52,4 +53,40 @@ def test_a_real_film_and_a_drawn_one_are_read_by_the_released_model(visit: Visit
     expect(provenance).to_contain_text(released["version"])
     visit.shot("released-jpeg")
     assert of_jpeg != of_dicom
+    assert outside(visit) == []
+
+
+def test_a_lesion_of_the_test_split_is_assessed_by_the_released_model(visit: Visit, house: House) -> None:
+    page, version = visit.page, house.versions("pigmentation/released_model")["current.json"]
+    page.get_by_role("tab", name="Skin pigmentation").click()
+    page.get_by_role("button", name=re.compile("Dark skin")).click()
+    expect(page.locator("#skin-dial .severity")).to_have_text(re.compile("Mild|Moderate|Severe"))
+    expect(page.locator("#skin-provenance")).to_contain_text(version)
+    visit.shot("released-skin-example")
+
+    page.locator("#skin-clear").click()
+    expect(page.locator("#skin-dial")).not_to_be_visible()
+    (tree,) = (house.home / "pigmentation" / "source").glob("*/tree/images")
+    capture = next(path.stem[:-2] for path in sorted((tree / "multispectral").iterdir()))
+    answer = httpx.post(
+        f"{visit.base}/predict/pigmentation", timeout=60,
+        files={"clinical_image": (tree / "clinical" / f"{capture}-C.jpg").read_bytes()},
+    ).json()  # fmt: skip
+    page.set_input_files("#skin-clinical input[type=file]", tree / "clinical" / f"{capture}-C.jpg")
+    expect(page.locator("#skin-clinical-preview img")).to_be_visible()
+    page.get_by_role("button", name="Assess").click()
+    expect(page.locator("#skin-dial .score")).to_have_text(f"{answer['score']:.3f}")
+    expect(page.locator("#skin-dial .severity")).to_have_text(answer["severity"])
+    visit.shot("released-skin-clinical")
+
+    # The cube moves the score; left out, the photograph's own answer is back.
+    page.set_input_files("#skin-multispectral input[type=file]", tree / "multispectral" / f"{capture}-M.npz")
+    expect(page.locator("#skin-multispectral-preview img")).to_be_visible()
+    page.get_by_role("button", name="Assess").click()
+    expect(page.locator("#skin-maps img.heat")).to_have_count(2)
+    visit.shot("released-skin-two")
+    page.get_by_label("Multispectral image", exact=True).check()
+    expect(page.locator("#skin-notices")).to_contain_text("Read without: multispectral image")
+    expect(page.locator("#skin-dial .score")).to_have_text(f"{answer['score']:.3f}")
+    visit.shot("released-skin-left-out")
     assert outside(visit) == []

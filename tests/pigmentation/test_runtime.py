@@ -142,7 +142,7 @@ def test_the_real_timer_times_every_candidate_in_turn(model: FusionModel) -> Non
     names: list[runtime.RuntimeName] = [PLAIN, "torch-bfloat16"]
     medians = runtime._medians({name: encode_as(name) for name in names}, scores(model), tensors(1)[0], rounds=2)
     assert set(medians) == set(names) and min(medians.values()) > 0
-    assert [name for name in called[::3]] == names * (runtime.WARM_UPS + 2)
+    assert list(called[::3]) == names * (runtime.WARM_UPS + 2)
 
 
 @pytest.mark.parametrize("name", ["openvino-f32", "openvino-bf16", "torch-bfloat16", "something-new"])

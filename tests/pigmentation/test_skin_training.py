@@ -61,8 +61,9 @@ def data(files, packed):
 def jobs_of(files, packed, folder, variants=VARIANTS, **changes):
     knobs = SimpleNamespace(**{**vars(KNOBS), **changes})
     return train_jobs(
-        files, packed, knobs, variants=variants, versions=VERSIONS, folder=folder / "model", scratch=folder / "scratch"
-    )
+        files, packed, knobs, thresholds=DEFAULT_THRESHOLDS, variants=variants, versions=VERSIONS,
+        folder=folder / "model", scratch=folder / "scratch",
+    )  # fmt: skip
 
 
 def config_of(data, **changes):
