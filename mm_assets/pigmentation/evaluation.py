@@ -63,6 +63,15 @@ class Evaluation:
     served: Array  # [N] those scores
     settings: EvaluationSettings
 
+    def errors(self) -> dict[str, dict[str, float]]:
+        """Subset -> mean absolute error of the headline variant on test with its interval: told with every answer."""
+        rows = self.tables["subsets"].to_pylist()
+        return {
+            row["subset"]: {"value": row["mae"], "low": row["mae_low"], "high": row["mae_high"]}
+            for row in rows
+            if row["variant"] == HEADLINE_VARIANT
+        }
+
     def as_json(self) -> dict[str, Any]:
         """What is not a table, as plain JSON without NaN."""
         return {
@@ -70,6 +79,7 @@ class Evaluation:
             "released_seed": self.released_seed,
             "thresholds": self.settings.thresholds.as_json(),
             "conformal": {subset: fitted.as_json() for subset, fitted in self.conformal.items()},
+            "errors": self.errors(),
             "settings": asdict(self.settings),
         }
 

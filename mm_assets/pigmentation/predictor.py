@@ -12,7 +12,7 @@ the images it names. Beside what every bundle has, model.json holds:
     thresholds      {"mild", "moderate"}
     conformal       subset of modalities -> `learning.conformal.Conformal`
     runtime         {"name", "largest_difference", "tolerance", "records"}
-    metrics         mae_all with its interval
+    errors          subset of modalities -> mean absolute error on test, {"value", "low", "high"}
 """
 
 import hashlib
@@ -48,6 +48,8 @@ from mm_assets.pigmentation.training import expected_score
 from mm_assets.pigmentation.uploads import ReadImage, StoredSizes, read_case, read_image
 
 EXAMPLES = "examples.json"
+ERROR_NAME = "Mean absolute error, test split"
+NOT_MEASURED = {"value": None, "low": None, "high": None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,7 @@ class SkinPredictor:
         self._inputs = InputSpec.from_json(spec["preprocessing"])
         self._sizes = StoredSizes.from_json(spec["captures"])
         self._thresholds = Thresholds.from_json(spec["thresholds"])
+        self._errors: Mapping[str, Mapping[str, float]] = spec["errors"]
         self._conformal = {name: Conformal.from_json(stored) for name, stored in spec["conformal"].items()}
         self._known = {_digest(example.case.clinical) for example in examples}
 
@@ -89,19 +92,17 @@ class SkinPredictor:
         """
         bundle = load_bundle(folder)
         spec = bundle.spec
-        require_keys(spec, ("captures", "thresholds", "conformal", "runtime"))
+        require_keys(spec, ("captures", "thresholds", "conformal", "errors", "runtime"))
         model = build_model(spec["architecture"], bundle.state_dict)
         encode, note = load_runtime(spec["runtime"]["name"], model, folder)
-        metrics = spec["metrics"]
+        errors = spec["errors"]
         provenance = Provenance(
             model_version=version,
             run_id=run_id,
             data_version=spec["upstream"].get("pigmentation/lesions", "unknown"),
             synthetic=spec["synthetic"],
-            metric="Mean absolute error, test split",
-            value=metrics.get("mae_all"),
-            low=metrics.get("mae_all_ci_low"),
-            high=metrics.get("mae_all_ci_high"),
+            metric=ERROR_NAME,
+            **errors[subset_name(model.config.names)],
         )
         return cls(spec, model, encode, provenance, read_examples(folder), (note,) if note else ())
 
@@ -110,7 +111,7 @@ class SkinPredictor:
         images = read_case(case, self._inputs, self._sizes)
         warnings = []
         if self.provenance.synthetic and _digest(case.clinical) not in self._known:
-            message = "A real photograph meets a model trained on rendered ones: the score means nothing."
+            message = "The model was trained on rendered images: for a real photograph the score means nothing."
             warnings.append(CaseWarning(code="synthetic_model", message=message))
         for name, image in images.items():
             if image.jpeg is not None and case.images().get(name) is not None:
@@ -222,7 +223,8 @@ class SkinPredictor:
             without=without,
             warnings=list(one.warnings),
             model_version=self.provenance.model_version,
-            provenance=self.provenance,
+            # Of this choice of images: a photograph alone is answered with a larger error.
+            provenance=self.provenance.model_copy(update=self._errors.get(subset_name(given), NOT_MEASURED)),
         )  # fmt: skip
 
 

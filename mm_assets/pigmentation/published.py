@@ -256,4 +256,16 @@ def release_inputs(store: ArtifactStore) -> "ReleaseInputs":
         synthetic=judged.synthetic,
         validate=validate.to_pylist(),
         examples=[examples[name] for name in offered],
+        runtime_before=runtime_of_release(store),
     )
+
+
+def runtime_of_release(store: ArtifactStore) -> str | None:
+    """The runtime of the current release where it is one of the current model, else None."""
+    try:
+        released = store.current("pigmentation", "released_model")
+    except ArtifactMissing:
+        return None
+    if released.upstream["pigmentation/model"] != store.version("pigmentation", "model"):
+        return None
+    return str(store.read_json(released, "model.json")["runtime"]["name"])

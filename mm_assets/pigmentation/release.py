@@ -45,6 +45,8 @@ class ReleaseInputs:
     trained: the folder of the chosen variant and seed. captures: `captures.json` of the lesions. evaluation:
     `evaluation.json`. validate: stored records (columns of LESION_SCHEMA) that the model was not trained on, at least
     one; `PARITY_RECORDS` are enough. examples: stored records to offer on the page, in order; none of real patients.
+    runtime_before: that of the last release of the same model, kept unless another is clearly faster, so that a rerun
+    gives the same release.
     """
 
     trained: Path
@@ -54,6 +56,7 @@ class ReleaseInputs:
     synthetic: bool
     validate: Sequence[Row]
     examples: Sequence[Row]
+    runtime_before: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def write_release(inputs: ReleaseInputs, folder: Path, upstream: Mapping[str, st
         "captures": dict(inputs.captures),
         "thresholds": thresholds.as_json(),
         "conformal": inputs.evaluation["conformal"],
+        "errors": inputs.evaluation["errors"],
         "runtime": choice.as_spec(),
         "metrics": headline,
         "upstream": dict(upstream),
@@ -117,7 +121,7 @@ def measured_runtime(
                 parts.append(torch.stack([scores_of(output, model, thresholds) for output in outputs], dim=1))
         return torch.cat(parts)
 
-    return choose_runtime(model, cases, folder, score=score)
+    return choose_runtime(model, cases, folder, score=score, before=inputs.runtime_before)
 
 
 def choose_examples(records: Sequence[Row]) -> list[str]:

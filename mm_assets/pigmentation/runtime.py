@@ -208,12 +208,14 @@ def choose_runtime(
     score: Callable[[Encode, Sequence[Mapping[str, torch.Tensor]]], torch.Tensor],
     tolerance: float = TOLERANCE,
     rounds: int = ROUNDS,
+    before: str | None = None,
 ) -> RuntimeChoice:
     """Try every runtime that this machine has on validation cases, and put the files of the best one into ``folder``.
 
     cases: modality -> float32 [C, S, S], of records the model was not trained on. score: cases and encoders to scores
     [N, K]. A candidate is taken when all scores agree within ``tolerance`` and one case with all its images takes 1.15
-    times less than with the one kept before (medians of interleaved rounds); else plain torch stays.
+    times less than with the one kept before (medians of interleaved rounds); else plain torch stays. ``before``: the
+    runtime of an earlier release of this model; where it still agrees it is the first to be kept.
     """
     plain = torch_encode(model)
     reference = score(plain, cases)
@@ -245,8 +247,8 @@ def choose_runtime(
                 continue
             found[name] = (encode, difference)
         medians = _medians({name: encode for name, (encode, _) in found.items()}, score, fullest, rounds)
-        kept: RuntimeName = PLAIN
-        for name in list(found)[1:]:
+        kept: RuntimeName = next((name for name in found if name == before), PLAIN)
+        for name in found:
             if medians[kept] >= WORTH_IT * medians[name]:
                 kept = name
         if kept.startswith("openvino"):

@@ -19,7 +19,7 @@ class Knobs(dg.Config):
     profiles: ClassVar[Profiles] = {}
 
     def filled(self, profile: str) -> Any:
-        """The same fields as plain attributes; an unset one is what the profile's section of this class says, or None."""
+        """The same fields as plain attributes; an unset one is what the profile says of this class, or None."""
         defaults = self.profiles[profile].get(type(self).__name__, {})
         fields = self.model_dump()
         given = {name: value for name, value in fields.items() if value is not None}

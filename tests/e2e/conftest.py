@@ -69,6 +69,10 @@ class House:
             for path in sorted(found.rglob("current.json"))
         }
 
+    def folder(self, asset: str) -> Path:
+        """Files of the current version of `wing/asset`."""
+        return self.home / asset / self.versions(asset)["current.json"]
+
     def copy_of(self, to: Path, assets: Iterable[str]) -> "House":
         """A house that holds these assets (`wing/asset`) of this one and nothing else."""
         copy = House(to)

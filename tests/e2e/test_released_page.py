@@ -66,7 +66,7 @@ def test_a_lesion_of_the_test_split_is_assessed_by_the_released_model(visit: Vis
 
     page.locator("#skin-clear").click()
     expect(page.locator("#skin-dial")).not_to_be_visible()
-    (tree,) = (house.home / "pigmentation" / "source").glob("*/tree/images")
+    tree = house.folder("pigmentation/source") / "tree" / "images"
     capture = next(path.stem[:-2] for path in sorted((tree / "multispectral").iterdir()))
     answer = httpx.post(
         f"{visit.base}/predict/pigmentation", timeout=60,

@@ -40,8 +40,7 @@ def store(house: House) -> ArtifactStore:
 
 @pytest.fixture(scope="module")
 def tree(house: House) -> Path:
-    (found,) = (house.home / "pigmentation" / "source").glob("*/tree")
-    return found
+    return house.folder("pigmentation/source") / "tree"
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,7 @@ def test_an_attention_map_is_the_picture_it_was_read_from():
         context, _ = fusion._context(tokens, torch.ones(1, 3, dtype=torch.bool))
         wanted = 2 * 9 + 3 * 1 + 2  # multispectral, row 1, column 2
         attention.to_query.weight.zero_()
-        keys = attention.to_key_value(attention.norm_context(context))[0, :, :16]
+        keys = attention.to_key(attention.norm_keys(context))[0]
         attention.to_query.bias.copy_(200 * (keys[wanted] - keys.mean(0)))
         weights = fusion(tokens, torch.ones(1, 3, dtype=torch.bool))[1]
     maps = model.attention_maps(weights)

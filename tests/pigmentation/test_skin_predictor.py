@@ -51,7 +51,7 @@ def test_an_answer_says_what_was_read_and_where_it_comes_from(predictor: SkinPre
     assert set(answer.without) == {"dermoscopy", "multispectral"}
     assert answer.interval_low == pytest.approx(max(0, answer.score - 0.1), abs=0.0011)
     assert answer.interval_high == pytest.approx(min(1, answer.score + 0.1), abs=0.0011)
-    assert answer.provenance.data_version == "feedbeef" and answer.provenance.value == 0.02
+    assert answer.provenance.data_version == "feedbeef" and answer.provenance.value == pytest.approx(0.08 / 3)
     assert answer.model_version == "v1"
 
 
@@ -239,3 +239,12 @@ def test_a_classifier_answers_with_its_expected_score(tmp_path: Path, predictor:
     answer = other.predict(whole_case())
     assert 0 < answer.score < 1
     assert answer.severity == severity_of(answer.score)
+
+
+def test_an_answer_tells_the_error_of_the_images_it_rests_on(tmp_path: Path) -> None:
+    tiny.write_tiny_release(tmp_path / "released")
+    predictor = SkinPredictor.load(tmp_path / "released", version="v1", run_id=None)
+    example = next(one for one in predictor.examples if len(one.case.images()) == 3).case
+    whole, alone = predictor.predict(example), predictor.predict(example, leave_out=("dermoscopy", "multispectral"))
+    assert whole.provenance.value == predictor.provenance.value == pytest.approx(0.08 / 3)
+    assert alone.provenance.value == pytest.approx(0.08)

@@ -113,6 +113,9 @@ def release_inputs(trained: Path, *, synthetic: bool = True) -> ReleaseInputs:
         },
         "thresholds": {"mild": 0.25, "moderate": 0.6},
         "conformal": conformal,
+        "errors": {
+            subset_name(chosen): {"value": 0.08 / len(chosen), "low": 0.01, "high": 0.1} for chosen in subsets()
+        },
         "released_seed": 0,
     }  # fmt: skip
     return ReleaseInputs(
