@@ -15,13 +15,7 @@ from urllib.parse import urlsplit
 
 from resources.errors import MendableError
 from resources.locations import open_location
-from resources.objects import (
-    CREDENTIAL_CODES,
-    AccessDenied,
-    CredentialsRefused,
-    ObjectAccessError,
-    refusal,
-)
+from resources.objects import CredentialsRefused, ObjectAccessError, refusal
 
 # Seconds; also the vendors' clients would else wait for minutes for a server that is not there.
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30
@@ -122,36 +116,33 @@ def _status(error: Any) -> int:
 
 def _on_azure(name: str, where: str, config: Mapping[str, Any]) -> bool:
     from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
-    from azure.storage.blob import BlobServiceClient
+    from azure.storage.blob import BlobServiceClient, LinearRetry
 
     account = config.get("account_name") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
     endpoint = config.get("endpoint") or os.environ.get("AZURE_STORAGE_ENDPOINT") or os.environ.get("AZURE_ENDPOINT")
     key = config.get("account_key") or os.environ.get("AZURE_STORAGE_ACCOUNT_KEY")
     credential: Any = {"account_name": account, "account_key": key} if key else None
-    try:
-        client = BlobServiceClient(
-            endpoint or f"https://{account}.blob.core.windows.net",
-            credential=credential or config.get("sas_key") or os.environ.get("AZURE_STORAGE_SAS_KEY"),
-            retry_total=3,
-            retry_backoff_factor=0.2,
-            connection_timeout=CONNECT_TIMEOUT,
-            read_timeout=READ_TIMEOUT,
-        )
-    except ValueError:  # a key that is no base64; its text is not repeated
-        raise CredentialsRefused(f"{where}: the account key is not one of Azure's: check AZURE_STORAGE_ACCOUNT_KEY") from None
+    client = BlobServiceClient(
+        endpoint or f"https://{account}.blob.core.windows.net",
+        credential=credential or config.get("sas_key") or os.environ.get("AZURE_STORAGE_SAS_KEY"),
+        retry_policy=LinearRetry(backoff=1, retry_total=3, random_jitter_range=1),  # its own begins at 15 s
+        connection_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+    )
     with client:
+        container = client.get_container_client(name)
         try:
-            client.create_container(name)
+            if container.exists():  # asked first: who may use a container need not be allowed to make one
+                return False
+            container.create_container()
             return True
         except ResourceExistsError:
             return False
         except HttpResponseError as error:
             if error.status_code in (401, 403):
-                raise refusal(where, str(error.error_code or error.reason), error.status_code == 401) from None
+                raise refusal(where, str(error), error.status_code == 401) from None
             raise _unreachable(where, error) from None
         except AzureError as error:
-            if CREDENTIAL_CODES.search(type(error).__name__) or "base64" in str(error).lower():
-                raise CredentialsRefused(f"{where}: the account key is not one of Azure's: check it") from None
             raise _unreachable(where, error) from None
 
 
@@ -172,7 +163,9 @@ def _on_google(name: str, where: str, config: Mapping[str, Any]) -> bool:
         try:
             client.create_bucket(name, **options)
             return True
-        except Conflict:  # between the two calls, or a bucket that these credentials may not see
+        except Conflict:
+            if client.lookup_bucket(name, **options) is not None:  # made by somebody beside us, for us
+                return False
             raise BucketNameTaken(_taken(where)) from None
     except Unauthorized:
         raise refusal(where, "", unauthenticated=True) from None
@@ -180,14 +173,12 @@ def _on_google(name: str, where: str, config: Mapping[str, Any]) -> bool:
         raise refusal(where, str(error.reason or "")) from None
     except GoogleAuthError:
         raise CredentialsRefused(f"{where}: Google refused the credentials or found none: check them") from None
-    except ValueError:
-        raise CredentialsRefused(f"{where}: the service account key is not one of Google's: check it") from None
     except (GoogleAPICallError, RequestException) as error:
         raise _unreachable(where, error) from None
 
 
 def _google_client(config: Mapping[str, Any]) -> Any:
-    """As obstore understands a key: ``gcs_base_url`` and ``disable_oauth`` in it mean another server, without sign-in."""
+    """Reads a key as obstore does: ``gcs_base_url`` and ``disable_oauth`` in it mean another server, no sign-in."""
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
     from google.oauth2 import service_account
@@ -197,7 +188,10 @@ def _google_client(config: Mapping[str, Any]) -> Any:
     if not text and path:
         text = Path(path).read_text()
     if not text:
-        return storage.Client()
+        try:
+            return storage.Client()
+        except OSError as error:
+            raise ObjectAccessError("a gs:// bucket belongs to a project: set GOOGLE_CLOUD_PROJECT") from error
     key = json.loads(text)
     options = {"api_endpoint": key["gcs_base_url"]} if key.get("gcs_base_url") else None
     credentials: Any = AnonymousCredentials()
@@ -215,5 +209,3 @@ def _taken(where: str) -> str:
 def _unreachable(where: str, error: BaseException) -> ObjectAccessError:
     """Names the kind of failure only: the clients' texts may repeat what was sent."""
     return ObjectAccessError(f"{where}: {type(error).__name__} when asked for: check network and endpoint")
-
-

@@ -58,6 +58,11 @@ def open_location(url: str | Path, *, gcs_user_project: str | None = None, **con
     if scheme not in _SCHEMES:
         raise ObjectUrlError(f"{text} is not a location: give a path or one of {', '.join(_SCHEMES)}://...")
     parts = urlsplit(text)
+    if scheme in _ENDPOINT_VARIABLES and ("@" in parts.netloc or parts.query):
+        raise ObjectUrlError(
+            f"the {scheme}:// location has a user or a query in it, which are not shown: leave keys and signatures out "
+            "of URLs and set the vendor's variables"
+        )
     if scheme == "file":
         return _folder(Path(url2pathname(parts.path)))
     if scheme == "memory":

@@ -116,9 +116,8 @@ def put_many(
             stored = await upload.store(item[0], item[1], sizes[item[0]])
             if stored.uploaded:
                 bar.update(stored.size)
-            else:  # MB/s is that of the bytes that travel
-                bar.total -= stored.size
-                bar.refresh()
+            else:
+                _spared(bar, stored.size)
             return stored
 
         stored = _run(_fan_out(store_one, list(sources.items()), concurrency))
@@ -136,8 +135,7 @@ def fetch_many(
         async def fetch_one(wanted: UploadedObject) -> Path:
             target = to / checked_path(wanted.key)
             if await _same_file(target, wanted):
-                bar.total -= wanted.size
-                bar.refresh()
+                _spared(bar, wanted.size)
             else:
                 await _fetch(store, wanted, target)
                 bar.update(wanted.size)
@@ -147,6 +145,12 @@ def fetch_many(
 
 
 _BYTES: dict[str, Any] = {"unit": "B", "unit_scale": True}
+
+
+def _spared(bar: "tqdm[Any]", size: int) -> None:
+    """MB/s is that of the bytes that travel."""
+    bar.total = (bar.total or 0) - size
+    bar.refresh()
 
 
 class _Upload:
@@ -194,8 +198,11 @@ class _Upload:
     async def _write(self, wanted: UploadedObject, content: Path | bytes, mode: Any) -> str | None:
         """The new ETag. After a lost reply the retry meets what the first try wrote: the same content is success."""
         store, key = self._store, wanted.key
-        if isinstance(content, Path) and mode != "overwrite":
-            mode = "overwrite"  # no store has a conditional write in parts; the listing has told what is there
+        if isinstance(content, Path):
+            if wanted.size <= STREAM_BYTES:
+                content = _read(content)
+            else:
+                mode = "overwrite"  # no store has a conditional write in parts; the listing has told what is there
         options = store.put_options(key, wanted.sha256, mode, wanted.content_type)
         native = store.writer(key)
         try:
@@ -264,21 +271,26 @@ async def _same_file(target: Path, wanted: UploadedObject) -> bool:
 
 
 async def _content(data: Path | bytes, size: int, digest: str | None) -> tuple[Path | bytes, str]:
-    """What to send and its digest: a file is read once, unless it is so large that it is streamed."""
+    """The data and its digest. A file that had to be hashed is read once, unless it is so large that it is streamed."""
+    if digest is not None:
+        return data, digest
+    if isinstance(data, Path) and size <= STREAM_BYTES:
+        data = _read(data)
     try:
-        if isinstance(data, Path) and size <= STREAM_BYTES:
-            data = data.read_bytes()
-        if digest is None:
-            inline = isinstance(data, bytes) and size <= _HASH_INLINE_BYTES
-            digest = sha256_of(data) if inline else await asyncio.to_thread(sha256_of, data)
+        inline = isinstance(data, bytes) and size <= _HASH_INLINE_BYTES
+        return data, sha256_of(data) if inline else await asyncio.to_thread(sha256_of, data)
     except OSError as error:
         raise _unreadable(error) from error
-    return data, digest
 
 
-async def _fan_out(
-    work: Callable[[Any], Awaitable[Any]], items: Sequence[Any], concurrency: int
-) -> list[Any]:
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise _unreadable(error) from error
+
+
+async def _fan_out(work: Callable[[Any], Awaitable[Any]], items: Sequence[Any], concurrency: int) -> list[Any]:
     """``work`` of each item, in their order. The first error ends it, after what is under way was stopped."""
     results: list[Any] = [None] * len(items)
     done = 0

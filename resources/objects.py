@@ -46,10 +46,13 @@ READ_BYTES = 2**22
 _LEFTOVER = re.compile(r"#\d+$")
 
 # How the vendors say that it is the credentials, and not what their holder may do.
-CREDENTIAL_CODES = re.compile(
+_CREDENTIAL_CODES = re.compile(
     r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken|InvalidClientTokenId|AuthFailure"
     r"|AuthenticationFailed|InvalidAuthenticationInfo|NoAuthenticationInformation|AuthenticationRequired"
+    r"|failed to authenticate"
 )
+_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound")
+_STATUS = re.compile(r"status code: (\d{3})")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # Not the machine's own list: a manifest says the same wherever it is made.
@@ -382,22 +385,35 @@ class ObjectStore:
         where = f"{self.url}/{path}" if path else self.url
         try:
             yield
-        except FileNotFoundError as error:
-            raise ObjectMissing(f"{where} does not exist: check the location, or write it first") from error
         except (AlreadyExistsError, PreconditionError):
             raise
-        except (PermissionDeniedError, UnauthenticatedError) as error:
-            if self.root is not None:
-                raise ObjectAccessError(f"{where}: {first_line(error)} (check permissions)") from error
-            raise refusal(where, str(error), isinstance(error, UnauthenticatedError)) from None
-        except (BaseError, PermissionError) as error:
-            mend = "check permissions and free space" if self.root else "check network, endpoint and credentials"
-            raise ObjectAccessError(f"{where}: {first_line(error)} ({mend})") from error
+        except (BaseError, FileNotFoundError, PermissionError) as error:
+            if self.root is not None and not isinstance(error, FileNotFoundError):
+                raise ObjectAccessError(f"{where}: {first_line(error)} (check permissions and free space)") from error
+            mendable = _mendable(where, error)
+            refused = isinstance(mendable, CredentialsRefused | AccessDenied)
+            raise mendable from None if refused else error
+
+
+def _mendable(where: str, error: Exception) -> MendableError:
+    """A refused listing is told apart from others by its text alone."""
+    reply = str(error)
+    told = _STATUS.search(reply)
+    status = int(told.group(1)) if told else 0
+    if isinstance(error, FileNotFoundError) or status == 404:
+        if _NO_BUCKET.search(reply):
+            return ObjectMissing(f"{where}: there is no such bucket or container: create it first, or check its name")
+        return ObjectMissing(f"{where} does not exist: check the location, or write it first")
+    if isinstance(error, UnauthenticatedError) or status == 401:
+        return refusal(where, reply, unauthenticated=True)
+    if isinstance(error, PermissionDeniedError) or status == 403:
+        return refusal(where, reply)
+    return ObjectAccessError(f"{where}: {first_line(error)} (check network, endpoint and credentials)")
 
 
 def refusal(where: str, reply: str, unauthenticated: bool = False) -> ObjectAccessError:
     """The error for a reply of 401 or 403, whose text is not shown: it may repeat keys and signatures."""
-    if unauthenticated or CREDENTIAL_CODES.search(reply):
+    if unauthenticated or _CREDENTIAL_CODES.search(reply):
         return CredentialsRefused(f"{where}: the store refused the credentials: check the keys and their account")
     return AccessDenied(f"{where}: these credentials may not do this here: grant the right on the bucket or prefix")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mm_assets.cloud_vision.ids import ids_digest
-from mm_assets.cloud_vision.wire import Wire, WireError, pack_values, unknown_kind, unpack_values
+from mm_assets.cloud_vision.wire import Wire, pack_values, unknown_kind, unpack_values, unreadable
 from resources.errors import MendableError
 
 SETUP, REQUEST, RESULT = "psi/setup", "psi/request", "psi/result"
@@ -106,7 +106,7 @@ def _parsed(kind: Any, payload: bytes) -> Any:
     try:
         message.ParseFromString(payload)
     except Exception as error:  # the binding's own types
-        raise WireError(f"a message cannot be read ({type(error).__name__}): run the same version on both sides") from error
+        raise unreadable(error) from error
     return message
 
 

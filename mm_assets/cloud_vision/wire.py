@@ -111,6 +111,12 @@ def unknown_kind(kind: str) -> WireError:
     return WireError(f"this party does not answer {kind!r}: run the same version of the software on both sides")
 
 
+def unreadable(error: Exception | None = None) -> WireError:
+    """What to raise for a message of another form; its content is not told."""
+    kind = f" ({type(error).__name__})" if error else ""
+    return WireError(f"a message cannot be read{kind}: run the same version of the software on both sides")
+
+
 def pack(tensors: Mapping[str, torch.Tensor], **values: Any) -> bytes:
     """Tensors and plain values as safetensors bytes: numbers and shapes, never code."""
     from safetensors.torch import save
@@ -126,7 +132,7 @@ def unpack(payload: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     try:
         return load(payload), _values(payload)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise WireError(f"a message cannot be read ({type(error).__name__}): run the same version on both sides") from None
+        raise unreadable(error) from error
 
 
 def pack_values(values: Mapping[str, Any]) -> bytes:
@@ -141,7 +147,7 @@ def unpack_values(payload: bytes) -> dict[str, Any]:
     except ValueError:
         values = None
     if not isinstance(values, dict):
-        raise WireError("a message cannot be read: run the same version on both sides")
+        raise unreadable()
     return values
 
 

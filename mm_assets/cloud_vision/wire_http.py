@@ -27,6 +27,8 @@ PREFIX = "/wire/"
 BINARY, ERROR = "application/octet-stream", "application/json"
 MOST_BYTES = 1 << 30  # of one message: more is a mistake or an attack
 TIMEOUT_SECONDS = 300.0
+_POLL_SECONDS = 0.05
+_DRAINED_BYTES = 8 << 20  # of a refused message: a sender that is cut off may never read why
 
 
 class WireDown(WireError):
@@ -73,7 +75,8 @@ class HttpWire(Wire):
             if self._connection.sock is None:
                 self._connection.connect()
                 # Small messages would wait for an acknowledgement, 40 ms each.
-                self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock: socket.socket = self._connection.sock  # type: ignore[assignment]
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connection.request("POST", PREFIX + quote(kind), payload, self._headers)
             response = self._connection.getresponse()
             reply = response.read()
@@ -91,7 +94,7 @@ class HttpWire(Wire):
 def served(handler: Handler, token: str, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[WireServer]:
     """A server in a thread of this process, closed on leaving."""
     server = WireServer(handler, token, host=host, port=port)
-    thread = threading.Thread(target=server.serve_forever, name="wire", daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), name="wire", daemon=True)
     thread.start()
     try:
         yield server
@@ -108,12 +111,14 @@ class _Request(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
-        if not hmac.compare_digest(self.headers.get("Authorization", "").encode(), f"Bearer {self.server.token}".encode()):
-            return self._refuse(401, "this party does not know the token: give both the same one")
-        size = self.headers.get("Content-Length", "")
-        if not size.isdigit() or int(size) > MOST_BYTES:
+        text = self.headers.get("Content-Length", "")
+        size = int(text) if text.isdecimal() and text.isascii() else -1
+        if not hmac.compare_digest(self.headers.get("Authorization", "").encode(), self._expected):
+            self.rfile.read(min(max(size, 0), _DRAINED_BYTES))
+            return self._refuse(401, "the other party does not know this token: give both the same one")
+        if not 0 <= size <= MOST_BYTES:
             return self._refuse(413, f"a message has to say its length, at most {MOST_BYTES} bytes")
-        payload = self.rfile.read(int(size))
+        payload = self.rfile.read(size)
         if not self.path.startswith(PREFIX):
             return self._answer(404, ERROR, _tell(f"messages go to {PREFIX}"))
         try:
@@ -127,8 +132,12 @@ class _Request(BaseHTTPRequestHandler):
             return self._answer(500, ERROR, _tell(f"the other party failed with {type(error).__name__}: see its log"))
         self._answer(200, BINARY, reply)
 
+    @property
+    def _expected(self) -> bytes:
+        return f"Bearer {self.server.token}".encode()
+
     def _refuse(self, status: int, reason: str) -> None:
-        """Answer without reading the body, so the connection cannot be used further."""
+        """Answer without having read the whole body, so that the connection cannot be used further."""
         self.close_connection = True
         self._answer(status, ERROR, _tell(reason))
 

@@ -90,11 +90,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class SkinExplanation:
-    """The pictures of a case with their attention. ``scale`` is the largest share of any part of any picture, so that
-    colours compare between pictures; ``grid`` is rows and columns of a map."""
+    """The pictures of a case with their attention, and one scale for all of them, so that colours compare: ``even`` is
+    the share of every part if all had the same, drawn as nothing; ``full`` is the share that is drawn opaque."""
 
     pictures: tuple[Picture, ...]
-    scale: float
+    even: float
+    full: float
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,16 @@ import pyarrow.parquet as pq
 import torch  # noqa: TID253
 
 from mm_assets.learning.training import run_key
-from mm_assets.pigmentation.inputs import InputSpec, Kind, ModalitySpec, fit_statistics, normalised, prepared, rgb_spec
+from mm_assets.pigmentation.inputs import (
+    InputSpec,
+    Kind,
+    ModalitySpec,
+    Photographs,
+    fit_statistics,
+    normalised,
+    photograph_spec,
+    prepared,
+)
 from mm_assets.pigmentation.schema import DERIVED_LABEL_SOURCES, MODALITIES, REQUIRED_MODALITY
 from mm_assets.records.color_images import decode_color
 from resources.compute import map_items
@@ -61,10 +70,10 @@ class StoredModality:
             return decode_color(stored).pixels
         return np.frombuffer(stored, np.float16).reshape(self.shape)
 
-    def unscaled(self) -> ModalitySpec:
+    def unscaled(self, photographs: Photographs) -> ModalitySpec:
         """Its specification before there are statistics of a training split."""
         if self.kind == "rgb":
-            return rgb_spec(self.name)
+            return photograph_spec(self.name, photographs)
         zeros, ones = (0.0,) * self.channels, (1.0,) * self.channels
         return ModalitySpec(
             name=self.name, kind=self.kind, channels=self.channels, mean=zeros, std=ones,
@@ -79,6 +88,7 @@ class PackedPixels:
     folder: Path
     image_size: int
     modalities: tuple[StoredModality, ...]
+    photographs: Photographs
 
     def pixels(self, name: str) -> np.ndarray:
         return np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
@@ -159,7 +169,13 @@ def stored_modalities(captures: Mapping[str, Any]) -> tuple[StoredModality, ...]
 
 
 def pack_pixels(
-    files: TrainingFiles, image_size: int, scratch: Path, *, versions: Mapping[str, str], workers: int = 1
+    files: TrainingFiles,
+    image_size: int,
+    scratch: Path,
+    *,
+    photographs: Photographs,
+    versions: Mapping[str, str],
+    workers: int = 1,
 ) -> PackedPixels:
     """Every picture of the lesions' table at ``image_size``, packed below ``scratch``; done once per version and size.
 
@@ -169,15 +185,15 @@ def pack_pixels(
     captures = json.loads(files.captures.read_text(encoding="utf-8"))
     stored = stored_modalities(captures)
     key = run_key(
-        {"pack": PACK_VERSION, "size": image_size, "captures": captures},
+        {"pack": PACK_VERSION, "size": image_size, "captures": captures, "photographs": photographs},
         {name: version for name, version in versions.items() if name.endswith("/lesions")},
     )
     folder = scratch / f"{image_size}px-{key}"
-    packed = PackedPixels(folder, image_size, stored)
+    packed = PackedPixels(folder, image_size, stored, photographs)
     if not (folder / PACKED).exists():
         draft = scratch / f".{folder.name}-{uuid.uuid4().hex[:8]}"
         try:
-            _pack(files.lesions, PackedPixels(draft, image_size, stored), workers)
+            _pack(files.lesions, PackedPixels(draft, image_size, stored, photographs), workers)
             if not (folder / PACKED).exists():
                 shutil.rmtree(folder, ignore_errors=True)  # what a run that was killed left there
                 draft.rename(folder)
@@ -191,7 +207,7 @@ def _pack(lesions: Path, packed: PackedPixels, workers: int) -> None:
     n, size = table.metadata.num_rows, packed.image_size
     packed.folder.mkdir(parents=True, exist_ok=True)
     for stored in packed.modalities:
-        dtype = np.uint8 if stored.kind == "rgb" else np.float16
+        dtype = np.uint8 if stored.unscaled(packed.photographs).kind == "rgb" else np.float16
         # Zeros that are never written take no room on the disk.
         np.lib.format.open_memmap(packed.folder / f"{stored.name}.npy", "w+", dtype, (n, size, size, stored.channels))
     groups = range(table.num_row_groups)
@@ -213,7 +229,7 @@ def _pack_group(lesions: Path, packed: PackedPixels, task: tuple[int, int]) -> n
     present = np.stack([table[name].is_valid().to_numpy() for name in names], axis=1)
     for column, stored in enumerate(packed.modalities):
         out = np.load(packed.folder / f"{stored.name}.npy", mmap_mode="r+", allow_pickle=False)
-        spec = stored.unscaled()
+        spec = stored.unscaled(packed.photographs)
         for i in np.flatnonzero(present[:, column]):
             picture = stored.pixels(table[stored.name][int(i)].as_py())
             out[start + i] = prepared(spec, picture, packed.image_size)
@@ -255,8 +271,8 @@ def input_spec(records: LesionRecords, packed: PackedPixels) -> InputSpec:
         rows = train[present[train, column]]
         if not len(rows) and stored.name != REQUIRED_MODALITY:
             continue
-        spec = stored.unscaled()
-        if stored.kind != "rgb":
+        spec = stored.unscaled(packed.photographs)
+        if spec.kind != "rgb":
             mean, std = fit_statistics(packed.pixels(stored.name), rows)
             spec = ModalitySpec.model_validate({**spec.model_dump(), "mean": mean, "std": std})
         specs.append(spec)

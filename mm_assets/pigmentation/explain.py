@@ -17,6 +17,8 @@ from mm_assets.records.color_images import encode_color_jpeg
 MAP_PX = 256
 # Blue: no skin or lesion has it, and it is told from red and brown with every colour vision deficiency.
 ATTENDED_RGB = (70, 120, 255)
+# Opaque is at least this many times the even share: the largest part of a flat map is no place the model looked at.
+LEAST_CONTRAST = 2.0
 # A cube is shown by its bands nearest to these, for red, green and blue.
 SHOWN_NM = (620.0, 550.0, 470.0)
 
@@ -26,8 +28,12 @@ def explanation(
 ) -> SkinExplanation:
     """``maps``: modality -> float32 [rows, columns], shares of all attention; without one, a picture has no map."""
     pictures = tuple(picture_of(image, wavelengths_nm, maps.get(name)) for name, image in images.items())
-    shares = [float(picture.attention.max()) for picture in pictures if picture.attention is not None]
-    return SkinExplanation(pictures, max(shares, default=0.0))
+    shares = [picture.attention.ravel() for picture in pictures if picture.attention is not None]
+    if not shares:
+        return SkinExplanation(pictures, 0.0, 0.0)
+    parts = np.concatenate(shares)
+    even = float(parts.mean())
+    return SkinExplanation(pictures, even, max(float(parts.max()), LEAST_CONTRAST * even))
 
 
 def picture_of(
@@ -50,14 +56,15 @@ def cube_picture(cube: np.ndarray, wavelengths_nm: Sequence[float] | None) -> np
     return np.round(255 * np.clip(shown / brightest, 0, 1) ** (1 / 2.2)).astype(np.uint8)
 
 
-def attention_png(attention: np.ndarray, scale: float, size: int = MAP_PX) -> bytes:
-    """A map [rows, columns] as a PNG [size, size] with transparency: one hue, opaque where the share is ``scale``."""
+def attention_png(attention: np.ndarray, even: float, full: float, size: int = MAP_PX) -> bytes:
+    """A map [rows, columns] as a PNG [size, size] of one hue: transparent up to the share ``even``, opaque from
+    ``full`` on."""
     from PIL import Image
 
     smooth = np.asarray(Image.fromarray(attention.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR))
     picture = np.empty((size, size, 4), dtype=np.uint8)
     picture[..., :3] = ATTENDED_RGB
-    picture[..., 3] = np.round(255 * np.clip(smooth / max(scale, 1e-9), 0, 1))
+    picture[..., 3] = np.round(255 * np.clip((smooth - even) / max(full - even, 1e-9), 0, 1))
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, "PNG")
     return stream.getvalue()

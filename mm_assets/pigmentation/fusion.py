@@ -14,11 +14,10 @@ import torch  # noqa: TID253
 import torch.nn.functional as F  # noqa: TID253
 from torch import nn  # noqa: TID253
 
-from mm_assets.pigmentation.schema import REQUIRED_MODALITY, VARIANTS
+from mm_assets.pigmentation.schema import NO_MODALITY, REQUIRED_MODALITY, VARIANTS
 from resources.errors import MendableError
 
 Tokens = dict[str, torch.Tensor]
-NO_MODALITY = "none"  # the learned null token's share of the attention
 
 
 class FusionConfigError(MendableError):

@@ -22,6 +22,8 @@ class SkinTrainKnobs(SkinKnobs):
     encoder: str | None = None  # any timm name, one encoder per modality
     stage: int | None = None  # feature stage after which an encoder is cut; unset: the profile's, or the whole encoder
     image_size: int | None = None  # px the network reads
+    # How photographs are read: absorbance above their own background, or colour for a pretrained encoder (inputs.py).
+    photographs: str | None = Field(default=None, pattern="^(colour|absorbance)$")
     width: int | None = None  # of a token in the fusion
     attention_heads: int = 8
     epochs: int | None = None
@@ -66,7 +68,12 @@ def model(context: dg.AssetExecutionContext, house: House, config: SkinTrainKnob
     upstream = upstream_versions(store, ("pigmentation", "lesions"), ("pigmentation", "split"))
     files = training_files(store)
     packed = pack_pixels(
-        files, knobs.image_size, settings.scratch / "pixels", versions=upstream, workers=settings.workers
+        files,
+        knobs.image_size,
+        settings.scratch / "pixels",
+        photographs=knobs.photographs,
+        versions=upstream,
+        workers=settings.workers,
     )
     with store.draft("pigmentation", "model") as draft:
         jobs = train_jobs(

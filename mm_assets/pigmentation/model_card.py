@@ -12,6 +12,7 @@ from typing import Any
 from mm_assets.learning.cards import UNDEFINED, Section, bullets, markdown_table, render_card, with_interval
 from mm_assets.learning.provenance import DISCLAIMER
 from mm_assets.pigmentation.baselines import DELTA_MELANIN, LESION_LIGHTNESS, PREDICT_MEAN
+from mm_assets.pigmentation.case import MODALITY_NAMES
 from mm_assets.pigmentation.evaluation import Evaluation
 from mm_assets.pigmentation.evaluation_tables import ALL_TONES
 from mm_assets.pigmentation.predictions import HEADLINE_VARIANT
@@ -67,7 +68,7 @@ def model_card(evaluation: Evaluation, facts: CardFacts) -> str:
     """Markdown; equal numbers give equal bytes."""
     tables = {name: table.to_pylist() for name, table in evaluation.tables.items()}
     return render_card(
-        "Pigmentation severity from a clinical photograph, dermoscopy and multispectral images",
+        f"Pigmentation severity from {_listed([f'a {_image(name)}' for name in facts.inputs])}",
         {
             "tags": ["dermatology", "multimodal", "regression"],
             "synthetic_data": facts.synthetic,
@@ -102,10 +103,25 @@ def _intended_use(facts: CardFacts) -> str:
         [
             *notices,
             f"**{DISCLAIMER}**",
-            "Research on grading hyperpigmentation of one lesion from up to three images of it. Not for diagnosis, for "
+            f"Research on grading hyperpigmentation of one lesion from {_asked_for(facts)}. Not for diagnosis, for "
             "telling benign from malignant, for choosing a treatment, or for comparing persons.",
         ]
     )
+
+
+def _asked_for(facts: CardFacts) -> str:
+    optional = [f"a {_image(name)}" for name in facts.inputs if name != REQUIRED_MODALITY]
+    required = f"a {_image(REQUIRED_MODALITY)} of it"
+    return f"{required} and, where there is one, {_listed(optional)}" if optional else required
+
+
+def _image(modality: str) -> str:
+    return MODALITY_NAMES.get(modality, f"{modality} image")
+
+
+def _listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def _data(evaluation: Evaluation, facts: CardFacts) -> str:

@@ -13,17 +13,19 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "SkinSourceConfig": {"patients": 1150, "rgb_px": 160, "cube_px": 56},
         "LesionKnobs": {"stored_px": 160, "cube_px": 56},
         "SkinTrainKnobs": {
-            "seeds": [0], "encoder": "test_resnet", "stage": 2, "image_size": 56, "width": 64, "epochs": 7,
+            "seeds": [0], "encoder": "test_resnet", "stage": 2, "image_size": 56, "photographs": "absorbance",
+            "width": 64, "epochs": 6,
             "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.02, "pretrained": False,
         },
         "SkinEvaluationConfig": {"replicates": 1000},
     },
     # Under an hour on two cores; the README's numbers.
     "study": {
-        "SkinSourceConfig": {"patients": 2400, "rgb_px": 160, "cube_px": 56},
+        "SkinSourceConfig": {"patients": 1900, "rgb_px": 160, "cube_px": 56},
         "LesionKnobs": {"stored_px": 160, "cube_px": 56},
         "SkinTrainKnobs": {
-            "seeds": [0, 1, 2], "encoder": "test_resnet", "stage": 2, "image_size": 56, "width": 64, "epochs": 12,
+            "seeds": [0, 1, 2], "encoder": "test_resnet", "stage": 2, "image_size": 56, "photographs": "absorbance",
+            "width": 64, "epochs": 10,
             "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.02, "pretrained": False,
         },
         "SkinEvaluationConfig": {"replicates": 1000},
@@ -34,8 +36,8 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "LesionKnobs": {"stored_px": 256, "cube_px": 224},
         "SkinTrainKnobs": {
             "seeds": [0, 1, 2], "encoder": "swin_tiny_patch4_window7_224", "stage": None, "image_size": 224,
-            "width": 768, "epochs": 10, "batch_size": 8, "learning_rate": 1e-4, "weight_decay": 1e-4,
-            "pretrained": True,
+            "photographs": "colour", "width": 768, "epochs": 10, "batch_size": 8, "learning_rate": 1e-4,
+            "weight_decay": 1e-4, "pretrained": True,
         },
         "SkinEvaluationConfig": {"replicates": 1000},
     },

@@ -226,6 +226,8 @@ def input_in_words(modality: dict[str, Any]) -> str:
     """`12 bands from 450 to 950 nm`, `colour photograph`."""
     if modality["kind"] == "rgb":
         return "colour photograph"
+    if modality["kind"] == "absorbance":
+        return "colour photograph, as absorbance above the skin around"
     if modality["kind"] == "hsl":
         return "hue, saturation and lightness of the photograph: no information beyond it"
     bands = modality["wavelengths_nm"]

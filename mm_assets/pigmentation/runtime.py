@@ -33,6 +33,9 @@ TOLERANCE = 0.003
 # Each candidate must be this much faster than the one kept so far: less is noise, and another file to carry.
 WORTH_IT = 1.15
 ROUNDS, WARM_UPS = 9, 2
+# Agreement on fewer says little about the next case; and a run so small is made to be looked at and repeated, so its
+# release must not depend on a clock.
+LEAST_RECORDS = 32
 
 
 class Encode(Protocol):
@@ -214,9 +217,12 @@ def choose_runtime(
 
     cases: modality -> float32 [C, S, S], of records the model was not trained on. score: cases and encoders to scores
     [N, K]. A candidate is taken when all scores agree within ``tolerance`` and one case with all its images takes 1.15
-    times less than with the one kept before (medians of interleaved rounds); else plain torch stays. ``before``: the
-    runtime of an earlier release of this model; where it still agrees it is the first to be kept.
+    times less than with the one kept before (medians of interleaved rounds); else plain torch stays. It also stays,
+    untried, below `LEAST_RECORDS` cases. ``before``: the runtime of an earlier release of this model; where it still
+    agrees it is the first to be kept.
     """
+    if len(cases) < LEAST_RECORDS:
+        return RuntimeChoice(PLAIN, "too few validation records to compare runtimes", len(cases), 0.0, ())
     plain = torch_encode(model)
     reference = score(plain, cases)
     fullest = max(cases, key=len)

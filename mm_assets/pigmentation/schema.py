@@ -13,6 +13,8 @@ Modality = Literal["clinical", "dermoscopy", "multispectral"]
 MODALITIES: tuple[str, ...] = get_args(Modality)
 # The query of the fusion: a record without it is quarantined.
 REQUIRED_MODALITY = "clinical"
+# The learned null token's share of the attention, beside those of the modalities.
+NO_MODALITY = "none"
 
 Severity = Literal["Mild", "Moderate", "Severe"]
 SEVERITIES: tuple[str, ...] = get_args(Severity)

@@ -24,7 +24,7 @@ from mm_assets.pigmentation.severity import DEFAULT_THRESHOLDS, Thresholds, seve
 
 # Raise on any change of loss, network, score or loop (here, model.py, fusion.py, augmentation.py, mm_assets/learning)
 # that makes other weights of the same settings and data: a run kept from before is then trained anew.
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 COLOR_GAIN = 0.05  # each colour of a training photograph is changed by up to this share
 # The least spread the likelihood may count on: without it one record fitted exactly pays for all others.
 LEAST_SIGMA = 0.01

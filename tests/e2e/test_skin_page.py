@@ -47,7 +47,7 @@ def test_example_is_one_click_to_an_answer_with_its_origin(visit: Visit) -> None
     expect(page.locator("#skin-dial .severity")).to_have_text(re.compile("Mild|Moderate|Severe"))
     expect(page.locator("#skin-maps img.heat")).to_have_count(3)
     expect(page.locator("#skin-changes .track")).to_have_count(2)
-    for fact in ("0123456789abcdef", "run-1", "feedbeef", "0.020", "synthetic data", "Not a diagnostic device"):
+    for fact in ("0123456789abcdef", "run-1", "feedbeef", "0.027", "synthetic data", "Not a diagnostic device"):
         expect(page.locator("#skin-provenance")).to_contain_text(fact)
     expect(page.locator("#skin-banner")).to_contain_text("synthetic data")
     visit.shot("skin-2-example")
@@ -72,6 +72,7 @@ def test_three_uploads_then_one_left_out(visit: Visit, tmp_path: Path) -> None:
 
     page.get_by_label("Dermoscopy image", exact=True).check()
     expect(page.locator("#skin-notices")).to_contain_text("Read without: dermoscopy image")
+    expect(page.locator("#skin-notices")).not_to_contain_text("Missing")
     expect(page.locator("#skin-maps img.heat")).to_have_count(2)
     assert float(page.locator("#skin-dial .score").inner_text()) == pytest.approx(float(without[1]), abs=0.0011)
     visit.shot("skin-3-left-out")
@@ -86,7 +87,7 @@ def test_a_clinical_photograph_alone_is_enough(visit: Visit, tmp_path: Path) -> 
     give(visit, tmp_path, "clinical", photograph_bytes(8))
     expect(page.locator("#skin-clinical-preview img")).to_be_visible()
     page.get_by_role("button", name="Assess").click()
-    expect(page.locator("#skin-notices")).to_contain_text("No dermoscopy image and multispectral image")
+    expect(page.locator("#skin-notices")).to_contain_text("No dermoscopy image or multispectral image")
     expect(page.locator("#skin-maps img.heat")).to_have_count(1)
     expect(page.locator("#skin-leave-out")).not_to_be_visible()
     visit.shot("skin-4-clinical-only")

@@ -3,6 +3,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mm_assets.pigmentation.inputs import (
@@ -12,12 +14,14 @@ from mm_assets.pigmentation.inputs import (
     WrongChannels,
     fit_statistics,
     normalised,
+    photograph_spec,
     prepared,
     rgb_spec,
     to_tensor,
 )
 
 RGB = rgb_spec("clinical")
+LIGHT_PX = 32
 CUBE = ModalitySpec(
     name="multispectral", kind="cube", channels=4, mean=(0.1,) * 4, std=(0.5,) * 4, wavelengths_nm=(1, 2, 3, 4)
 )
@@ -100,3 +104,23 @@ def test_the_specification_survives_json_and_refuses_nonsense():
         ModalitySpec(name="m", kind="cube", channels=4, mean=(0, 0, 0), std=(1, 1, 1, 1))
     with pytest.raises(ValidationError):
         InputSpec.from_json({**spec.as_json(), "size": 3})
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_light_of_a_photograph_does_not_move_its_absorbance(seed: int) -> None:
+    """Half the light in each colour is half the linear light: above the background nothing changes but rounding."""
+    spec = photograph_spec("clinical", "absorbance")
+    rng = np.random.default_rng(seed)
+    lesion = np.ones((LIGHT_PX, LIGHT_PX, 1))
+    lesion[LIGHT_PX // 4 : LIGHT_PX // 2, LIGHT_PX // 4 : LIGHT_PX // 2] = 0.4
+    bright = srgb(lesion * rng.uniform(0.4, 0.9, 3))
+    dim = srgb(lesion * rng.uniform(0.4, 0.9, 3))
+    first, second = (prepared(spec, picture, LIGHT_PX).astype(np.float32) for picture in (bright, dim))
+    assert np.abs(first - second).max() < 0.03
+    assert first[LIGHT_PX // 3, LIGHT_PX // 3].min() > 0.3 and abs(first[0, 0]).max() < 0.01
+
+
+def srgb(linear: np.ndarray) -> np.ndarray:
+    """Linear light 0 to 1 -> uint8 sRGB."""
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.rint(255 * encoded).astype(np.uint8)

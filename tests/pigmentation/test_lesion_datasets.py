@@ -41,7 +41,7 @@ def files(rows, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(files, tmp_path_factory):
-    packed = pack_pixels(files, SIZE, tmp_path_factory.mktemp("pixels"), versions=VERSIONS)
+    packed = pack_pixels(files, SIZE, tmp_path_factory.mktemp("pixels"), photographs="absorbance", versions=VERSIONS)
     records = split_records(files)
     return open_lesion_data(records, packed, input_spec(records, packed))
 
@@ -81,29 +81,36 @@ def test_splits_do_not_overlap_and_keep_the_tables_order(data, files):
 
 
 def test_packing_in_processes_gives_the_same_bytes_and_is_done_once(files, tmp_path, monkeypatch):
-    alone = pack_pixels(files, SIZE, tmp_path / "a", versions=VERSIONS)
-    together = pack_pixels(files, SIZE, tmp_path / "b", versions=VERSIONS, workers=2)
+    alone = pack_pixels(files, SIZE, tmp_path / "a", photographs="absorbance", versions=VERSIONS)
+    together = pack_pixels(files, SIZE, tmp_path / "b", photographs="absorbance", versions=VERSIONS, workers=2)
     for name in ("clinical", "dermoscopy", "multispectral"):
         assert (alone.folder / f"{name}.npy").read_bytes() == (together.folder / f"{name}.npy").read_bytes()
     monkeypatch.setattr(datasets, "_pack", lambda *_: pytest.fail("packed again"))
-    assert pack_pixels(files, SIZE, tmp_path / "a", versions=VERSIONS) == alone
+    assert pack_pixels(files, SIZE, tmp_path / "a", photographs="absorbance", versions=VERSIONS) == alone
     # Another split of the same lesions needs no other pixels; other lesions do.
-    assert pack_pixels(files, SIZE, tmp_path / "a", versions={**VERSIONS, "pigmentation/split": "c"}) == alone
+    assert (
+        pack_pixels(
+            files, SIZE, tmp_path / "a", photographs="absorbance", versions={**VERSIONS, "pigmentation/split": "c"}
+        )
+        == alone
+    )
     with pytest.raises(pytest.fail.Exception):
-        pack_pixels(files, SIZE, tmp_path / "a", versions={**VERSIONS, "pigmentation/lesions": "c"})
+        pack_pixels(
+            files, SIZE, tmp_path / "a", photographs="absorbance", versions={**VERSIONS, "pigmentation/lesions": "c"}
+        )
 
 
 def test_a_killed_packing_leaves_nothing_that_is_taken_for_done(files, tmp_path, monkeypatch):
     real = datasets.prepared
     monkeypatch.setattr(datasets, "prepared", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        pack_pixels(files, SIZE, tmp_path, versions=VERSIONS)
+        pack_pixels(files, SIZE, tmp_path, photographs="absorbance", versions=VERSIONS)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(datasets, "prepared", real)
-    packed = pack_pixels(files, SIZE, tmp_path, versions=VERSIONS)
+    packed = pack_pixels(files, SIZE, tmp_path, photographs="absorbance", versions=VERSIONS)
     (packed.folder / datasets.PACKED).unlink()  # as a machine that lost power would leave it
     (packed.folder / "clinical.npy").write_bytes(b"")
-    again = pack_pixels(files, SIZE, tmp_path, versions=VERSIONS)
+    again = pack_pixels(files, SIZE, tmp_path, photographs="absorbance", versions=VERSIONS)
     assert again.pixels("clinical").any()
 
 
@@ -126,12 +133,12 @@ def test_derived_labels_are_flagged(rows, tmp_path):
 
 def test_a_set_without_cubes_simply_lacks_the_modality(rows, tmp_path):
     files = write_files(tmp_path, [{**row, "multispectral": None} for row in rows], wavelengths_nm=None)
-    packed = pack_pixels(files, SIZE, tmp_path / "pixels", versions=VERSIONS)
+    packed = pack_pixels(files, SIZE, tmp_path / "pixels", photographs="absorbance", versions=VERSIONS)
     assert input_spec(split_records(files), packed).names == ("clinical", "dermoscopy")
     # And one that only test records have cannot be learned.
     few = [{**row, "dermoscopy": row["dermoscopy"] if i == 39 else None} for i, row in enumerate(rows)]
     files = write_files(tmp_path / "few", few)
-    packed = pack_pixels(files, SIZE, tmp_path / "more", versions=VERSIONS)
+    packed = pack_pixels(files, SIZE, tmp_path / "more", photographs="absorbance", versions=VERSIONS)
     data = open_lesion_data(records := split_records(files), packed, input_spec(records, packed))
     assert data.spec.names == ("clinical", "multispectral") and data.present.shape == (40, 2)
 
@@ -145,7 +152,7 @@ def test_pseudo_multispectral_pictures_have_four_channels():
 def test_packed_pixels_travel_to_workers_as_plain_values(files, tmp_path):
     import pickle
 
-    packed = pack_pixels(files, SIZE, tmp_path, versions=VERSIONS)
+    packed = pack_pixels(files, SIZE, tmp_path, photographs="absorbance", versions=VERSIONS)
     assert pickle.loads(pickle.dumps(packed)) == packed
     assert json.loads((packed.folder / datasets.PACKED).read_text()) == {"records": 40, "image_size": SIZE}
 

@@ -12,7 +12,7 @@ from mm_assets.pigmentation.case import SkinCase
 from mm_assets.pigmentation.model import FusionModel
 from mm_assets.pigmentation.predictor import SkinPredictor, encoded
 from mm_assets.pigmentation.release import NotReleasable, choose_examples, write_release
-from mm_assets.pigmentation.runtime import PLAIN, Encode, choose_runtime, load_runtime, torch_encode
+from mm_assets.pigmentation.runtime import LEAST_RECORDS, PLAIN, Encode, choose_runtime, load_runtime, torch_encode
 from tests.pigmentation import tiny_skin_release as tiny
 
 needs_openvino = pytest.mark.skipif(not runtime.openvino_installed(), reason="the extra `cpu` is not installed")
@@ -91,7 +91,7 @@ def test_the_fastest_that_agrees_is_chosen_and_its_files_kept(
 ) -> None:
     only(monkeypatch, "openvino-f32")
     timed(monkeypatch, {PLAIN: 10.0, "openvino-f32": 5.0})
-    choice = choose_runtime(model, tensors(4), tmp_path, score=scores(model))
+    choice = choose_runtime(model, tensors(LEAST_RECORDS), tmp_path, score=scores(model))
     assert choice.name == "openvino-f32" and choice.largest_difference < 1e-4
     assert "2.0 times" in choice.reason
     assert (tmp_path / "encoder-clinical.xml").is_file()
@@ -105,13 +105,36 @@ def test_a_small_gain_or_a_difference_keeps_plain_torch(
 ) -> None:
     only(monkeypatch, "torch-bfloat16")
     timed(monkeypatch, {PLAIN: 10.0, "torch-bfloat16": 9.0})
-    choice = choose_runtime(model, tensors(2), tmp_path, score=scores(model), tolerance=1.0)
+    choice = choose_runtime(model, tensors(LEAST_RECORDS), tmp_path, score=scores(model), tolerance=1.0)
     assert choice.name == PLAIN
     timed(monkeypatch, {PLAIN: 10.0, "torch-bfloat16": 1.0})
-    choice = choose_runtime(model, tensors(2), tmp_path, score=scores(model), tolerance=0.0)
+    choice = choose_runtime(model, tensors(LEAST_RECORDS), tmp_path, score=scores(model), tolerance=0.0)
     assert choice.name == PLAIN
     assert "differs by more than" in choice.as_json()["trials"][-1]["verdict"] or choice.trials
     assert list(tmp_path.iterdir()) == []
+
+
+def test_few_records_keep_plain_torch_untimed(
+    model: FusionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(monkeypatch, "torch-bfloat16")
+    timed(monkeypatch, {PLAIN: 10.0, "torch-bfloat16": 1.0})
+    few = tensors(LEAST_RECORDS - 1)
+    choice = choose_runtime(model, few, tmp_path, score=scores(model), tolerance=1.0, before="torch-bfloat16")
+    assert choice.name == PLAIN and choice.trials == ()
+    assert choice.reason == "too few validation records to compare runtimes"
+    assert choice.as_spec()["records"] == LEAST_RECORDS - 1
+    enough = choose_runtime(model, tensors(LEAST_RECORDS), tmp_path, score=scores(model), tolerance=1.0)
+    assert enough.name == "torch-bfloat16"
+
+
+def test_a_release_of_few_records_is_repeated_byte_for_byte(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        tiny.write_tiny_release(tmp_path / name)
+    files = [path.relative_to(tmp_path / "first") for path in (tmp_path / "first").rglob("*") if path.is_file()]
+    assert Path("model.json") in files
+    for file in files:
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes(), file
 
 
 def test_a_runtime_that_fails_on_a_model_is_left_out(
@@ -122,7 +145,7 @@ def test_a_runtime_that_fails_on_a_model_is_left_out(
 
     only(monkeypatch, "openvino-f32")
     monkeypatch.setattr(runtime, "convert", fails)
-    choice = choose_runtime(model, tensors(2), tmp_path, score=scores(model), rounds=1)
+    choice = choose_runtime(model, tensors(LEAST_RECORDS), tmp_path, score=scores(model), rounds=1)
     assert choice.name == PLAIN
     assert any("does not run this model" in trial.verdict for trial in choice.trials)
 

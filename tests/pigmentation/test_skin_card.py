@@ -38,6 +38,21 @@ def test_the_card_tells_what_it_is_for_and_what_not(evaluation: Evaluation) -> N
     assert DISCLAIMER in real and "SYNTHETIC" not in real and "rendered" not in real
 
 
+def test_title_and_first_lines_name_the_images_that_are_read(evaluation: Evaluation) -> None:
+    title = "# Pigmentation severity from a clinical photograph"
+    three = {**FACTS.inputs, "dermoscopy": "sRGB photograph"}
+    assert f"{title}, a multispectral image and a dermoscopy image\n" in model_card(
+        evaluation, replace(FACTS, inputs=three)
+    )
+    two = {"clinical": "sRGB photograph", "dermoscopy": "sRGB photograph"}
+    card = model_card(evaluation, replace(FACTS, inputs=two))
+    assert f"{title} and a dermoscopy image\n" in card
+    assert "where there is one, a dermoscopy image." in card
+    assert "multispectral" not in card.split("## Data")[0]
+    alone = model_card(evaluation, replace(FACTS, inputs={"clinical": "sRGB photograph"}))
+    assert f"{title}\n" in alone and "one lesion from a clinical photograph of it. Not" in alone
+
+
 def test_a_derived_label_is_never_told_as_clinical_truth() -> None:
     inputs = example()
     derived = np.array(["derived_delta_melanin"] * 720)

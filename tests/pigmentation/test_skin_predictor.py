@@ -198,7 +198,9 @@ def test_explanation_has_a_map_per_picture_and_shares_add_up(predictor: SkinPred
     for name, attention in maps.items():
         assert attention is not None and attention.shape == predictor._model.grid
         assert float(attention.sum()) == pytest.approx(mass[name], abs=0.002)
-    assert shown.scale == max(float(attention.max()) for attention in maps.values() if attention is not None)
+    parts = np.concatenate([attention.ravel() for attention in maps.values() if attention is not None])
+    assert shown.even == pytest.approx(parts.mean())
+    assert shown.full == pytest.approx(max(parts.max(), 2 * shown.even))
     assert all(picture.jpeg.startswith(b"\xff\xd8") for picture in shown.pictures)
     assert (shown.pictures[0].width, shown.pictures[0].height) == (96, 96)
     assert [p.modality for p in predictor.explain(case, ["dermoscopy"]).pictures] == ["clinical", "multispectral"]

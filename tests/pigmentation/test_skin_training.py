@@ -49,7 +49,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def packed(files, tmp_path_factory):
-    return pack_pixels(files, SIZE, tmp_path_factory.mktemp("pixels"), versions=VERSIONS)
+    return pack_pixels(files, SIZE, tmp_path_factory.mktemp("pixels"), photographs="colour", versions=VERSIONS)
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,13 @@ def test_what_cannot_be_opened_says_so_in_one_line(url: str, monkeypatch: pytest
     assert url in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["s3://AKIA:hush@bucket/x", "az://container/x?sig=hush", "gs://user@bucket"])
+def test_a_url_with_a_secret_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(ObjectUrlError, match="variables") as caught:
+        open_location(url)
+    assert "hush" not in str(caught.value) and "user@" not in str(caught.value)
+
+
 def test_azure_opens_with_an_account() -> None:
     location = open_location("az://container/some/prefix", account_name="devstoreaccount1")
     assert location.native is not None and location.native.prefix == "some/prefix"

@@ -36,6 +36,7 @@ class Reading:
     case: SkinCase
     prediction: SkinPrediction
     explanation: SkinExplanation
+    left_out: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -228,13 +229,13 @@ def _read(released: ReleasedModel[SkinReader], case: SkinCase, left_out: Collect
     if release is None:
         raise toast(not_released(released.wing), "No model yet")
     prediction = release.predictor.predict(case, left_out)
-    return Reading(case, prediction, release.predictor.explain(case, left_out))
+    return Reading(case, prediction, release.predictor.explain(case, left_out), tuple(left_out))
 
 
 def _drawn(kept: Reading, opacity: float) -> list[str]:
     answer = kept.prediction
     return [
-        lesion.notices(answer.warnings, answer.missing),
+        lesion.notices(answer.warnings, [name for name in answer.missing if name not in kept.left_out]),
         lesion.dial(answer),
         lesion.changes(answer),
         lesion.maps(kept.explanation, answer.attention_mass, opacity),

@@ -61,9 +61,11 @@ class PigmentationEntry(Wing):
     def closing_table(self, store: "ArtifactStore", evaluation: "Artifact") -> "Table":
         from ui.pigmentation.results import subset_table
 
-        rows = store.read_table(evaluation, "subsets.parquet").to_pylist()
+        subsets, baselines = (
+            store.read_table(evaluation, f"{name}.parquet").to_pylist() for name in ("subsets", "baselines")
+        )
         kind = "SYNTHETIC data" if evaluation.synthetic else "real data"
-        return subset_table(rows, title=f"pigmentation, held-out test split, {kind}")
+        return subset_table(subsets, baselines, title=f"pigmentation, held-out test split, {kind}")
 
     def readme_table(self, results: Mapping[str, Any]) -> str:
         from ui.pigmentation.results import readme_table

@@ -3,21 +3,54 @@
 Belongs here: wording and layout. Does not belong here: any number that the evaluation has not measured.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
+
+from mm_assets.pigmentation.schema import MODALITIES, REQUIRED_MODALITY
+
+# Rows of the baselines: what was done, and from which images.
+_BASELINES = {
+    "predict_mean": ("mean of train", ""),
+    "delta_melanin": ("melanin index", "photograph"),
+    "lesion_lightness": ("lesion lightness", "photograph"),
+}
+Rows = Sequence[Mapping[str, Any]]
 
 
-def subset_table(rows: list[dict[str, Any]], title: str) -> Table:
-    """One row per variant and subset of images: mean absolute error with its interval, as a share of the mean's."""
-    table = Table("variant", "images", "mean abs. error", "95 % interval", "of predicting the mean", title=title)
-    for row in rows:
-        table.add_row(
-            row["variant"], row["subset"], _number(row["mae"]), _interval(row["mae_low"], row["mae_high"]),
-            _percent(row["share_of_mean"]),
-        )  # fmt: skip
+def subset_table(subsets: Rows, baselines: Rows, title: str) -> Table:
+    """One row per variant and subset of images, then one per baseline: mean absolute error with its interval, as a
+    share of the error of predicting the mean."""
+    whole = partial(Column, no_wrap=True)  # on a narrow terminal the headings break instead
+    table = Table(
+        whole("variant"), whole("images"), "mean abs. error", whole("95 % interval"), "of the mean's", title=title
+    )
+    for row in _shown(subsets, baselines):
+        table.add_row(*row)
     return table
+
+
+def images_of(subset: str) -> str:
+    """A subset in few letters, so that no two are cut to the same: `photograph`, `+ dermoscopy`, `all three`."""
+    names = subset.split("+")
+    others = [name for name in names if name != REQUIRED_MODALITY]
+    if not others:
+        return "photograph"
+    return "all three" if set(names) == set(MODALITIES) else f"+ {' + '.join(others)}"
+
+
+def _shown(subsets: Rows, baselines: Rows) -> list[tuple[str, ...]]:
+    mean = next((row["mae"] for row in baselines if row["baseline"] == "predict_mean"), None)
+    named = [(row["variant"], images_of(row["subset"]), row["share_of_mean"], row) for row in subsets]
+    for row in baselines:
+        name, images = _BASELINES.get(row["baseline"], (row["baseline"].replace("_", " "), ""))
+        named.append((name, images, row["mae"] / mean if mean else None, row))
+    return [
+        (name, images, _number(row["mae"]), _interval(row["mae_low"], row["mae_high"]), _percent(share))
+        for name, images, share, row in named
+    ]
 
 
 def readme_table(results: Mapping[str, Any]) -> str:
@@ -31,16 +64,7 @@ def readme_table(results: Mapping[str, Any]) -> str:
         "| variant | images | mean absolute error | 95 % interval | of predicting the mean |",
         "|---|---|---:|---|---:|",
     ]
-    lines += [
-        f"| {row['variant']} | {row['subset']} | {_number(row['mae'])} | "
-        f"{_interval(row['mae_low'], row['mae_high'])} | {_percent(row['share_of_mean'])} |"
-        for row in results["subsets"]
-    ]
-    lines += [
-        f"| {row['baseline'].replace('_', ' ')} | | {_number(row['mae'])} | "
-        f"{_interval(row['mae_low'], row['mae_high'])} | |"
-        for row in results["baselines"]
-    ]
+    lines += [f"| {' | '.join(row)} |" for row in _shown(results["subsets"], results["baselines"])]
     lines += [
         "",
         f"Worst skin tone over best, all images: {_number(head['worst_tone_ratio'], 2)} "

@@ -8,7 +8,7 @@ for air and 1 for the densest bone. All of it is drawn at random from one law, w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from mm_assets.cloud_vision.synthetic.fields import band_fields
 class Chests:
     """float32 [N, px, px] each. `density` is drawn into; the others say where something lies, from 0 to 1.
 
-    lungs: inside either lung; left: the patient's left half; outer: towards the ribs; basal: towards the diaphragm;
-    hilar: around the roots of the lungs.
+    lungs: inside either lung and not behind the heart; left: the patient's left half; outer: towards the ribs;
+    basal: towards the diaphragm; hilar: around the roots of the lungs.
     """
 
     density: np.ndarray
@@ -29,6 +29,10 @@ class Chests:
     outer: np.ndarray
     basal: np.ndarray
     hilar: np.ndarray
+
+    def only(self, number: int) -> "Chests":
+        """One of the chests, as views."""
+        return Chests(*(getattr(self, field.name)[number : number + 1] for field in fields(self)))
 
 
 def step(distance: np.ndarray, width: float) -> np.ndarray:
@@ -84,12 +88,12 @@ def draw_chests(rngs: Sequence[np.random.Generator], px: int) -> Chests:
     density -= np.float32(0.40) * lungs * (1.0 - np.float32(0.78) * central)
     density += np.float32(0.15) * central * step(y + 0.95, 0.06)
     bones = _bones(x, y, across, ellipse, drawn(12, 0.0, 1.6), drawn(13, 0.136, 0.005))
-    bones *= np.float32(0.30) + np.float32(0.70) * lungs * (1.0 - np.float32(0.7) * central)
+    bones *= np.float32(0.22) + np.float32(0.78) * lungs * (1.0 - np.float32(0.85) * central)
     density += bones
     density += _clavicles(y, across, drawn(14, 0.0, 0.012))
-    vessels = np.exp(-((band_fields(rngs, px, 1.1, 4, 40) / 0.22) ** 2))
+    vessels = np.exp(-((band_fields(rngs, px, 1.0, 3, 22) / 0.20) ** 2))
     vessels *= hilar * lungs
-    vessels *= np.float32(0.15) * (1.0 - central)
+    vessels *= np.float32(0.17) * (1.0 - central)
     density += vessels
     density += np.float32(0.10) * lungs * hilar * hilar * hilar
     # Trachea, and air in the stomach.
@@ -101,7 +105,7 @@ def draw_chests(rngs: Sequence[np.random.Generator], px: int) -> Chests:
         lungs=lungs * (1.0 - np.float32(0.8) * central),
         left=is_left.astype(np.float32),
         outer=step(sideways + np.float32(0.05), 0.22),
-        basal=step(y - np.float32(0.02), 0.14),
+        basal=step(y - np.float32(0.10), 0.20),
         hilar=hilar,
     )
 
@@ -114,7 +118,7 @@ def _central(x: np.ndarray, y: np.ndarray, across: np.ndarray, heart: np.ndarray
     shape = step(1.0 - along * along - over * over, 0.09)
     width = trunk + np.float32(0.05) * np.maximum(y + np.float32(0.3), 0.0) - across
     np.maximum(shape, step(width, 0.018), out=shape)
-    knob = step(1.0 - ((x - trunk) / 0.095) ** 2 - ((y + 0.26) / 0.10) ** 2, 0.12)
+    knob = step(1.0 - ((x - 0.75 * trunk) / 0.105) ** 2 - ((y + 0.25) / 0.13) ** 2, 0.22)
     return np.maximum(shape, np.float32(0.85) * knob, out=shape)
 
 

@@ -12,9 +12,7 @@ from statistics import NormalDist
 import numpy as np
 
 
-def band_fields(
-    rngs: Sequence[np.random.Generator], px: int, exponent: float, low: int, high: int
-) -> np.ndarray:
+def band_fields(rngs: Sequence[np.random.Generator], px: int, exponent: float, low: int, high: int) -> np.ndarray:
     """Fields of mean 0 and standard deviation about 1, float32 [N, px, px], one of each generator.
 
     Amplitude falls with frequency to the power of `exponent`, between `low` and `high` waves a film; px >= 2 * high.
@@ -32,9 +30,9 @@ def band_fields(
 
 
 def white_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Independent normal values, float32: 16 random bits choose among quantiles, several times as fast as drawing."""
-    bits = np.frombuffer(rng.bytes(2 * int(np.prod(shape))), dtype="<u2")
-    return _quantiles().take(bits).reshape(shape)
+    """Independent values of mean 0 and standard deviation 1, float32: a random byte chooses among the quantiles of the
+    normal distribution, ten times as fast as drawing from it; the outermost are 2.9 deviations off."""
+    return _quantiles().take(np.frombuffer(rng.bytes(int(np.prod(shape))), dtype=np.uint8)).reshape(shape)
 
 
 @lru_cache(maxsize=16)
@@ -52,4 +50,5 @@ def _weight(exponent: float, low: int, high: int) -> np.ndarray:
 @lru_cache(maxsize=1)
 def _quantiles() -> np.ndarray:
     normal = NormalDist()
-    return np.array([normal.inv_cdf((i + 0.5) / 65_536) for i in range(65_536)], dtype=np.float32)
+    values = np.array([normal.inv_cdf((i + 0.5) / 256) for i in range(256)])
+    return (values / values.std()).astype(np.float32)

@@ -43,7 +43,7 @@ def ground_glass(
     haze = step(cloud, 0.16)
     haze *= chests.lungs
     density = chests.density + np.float32(contrast) * (np.float32(0.11) + np.float32(0.09) * severe) * haze
-    solid = step(core, 0.12) * chests.lungs
+    solid = step(core, 0.20) * np.minimum(np.float32(1.8) * chests.lungs, np.float32(1.0))
     solid *= (severe > CONSOLIDATED_FROM) * np.float32(contrast)
     opacify(density, solid, 0.60)
     return Diseased(density, haze)
@@ -59,7 +59,7 @@ def interstitial(
     where = np.maximum(chests.hilar, np.float32(0.85) * chests.basal) * chests.lungs
     spread = band_fields(rngs, px, 1.5, 1, 6)
     region = where * step(spread + np.float32(1.6) * severe + np.float32(0.1), 0.35)
-    net = np.exp(-((band_fields(rngs, px, 0.6, 12, 44) / 0.36) ** 2))
+    net = np.exp(-((band_fields(rngs, px, 0.6, 9, 28) / 0.34) ** 2))
     net -= np.float32(0.30)
     net *= region
     density = chests.density + np.float32(contrast) * (np.float32(0.10) + np.float32(0.12) * severe) * net
@@ -70,6 +70,7 @@ def interstitial(
     y0 = np.float32(-0.25) + np.float32(0.65) * chances[:, 2]
     size = (np.float32(0.09) + np.float32(0.08) * chances[:, 3]) * (np.float32(0.8) + np.float32(0.5) * severe)
     blob = np.float32(1.0) - ((axis[None, None, :] - x0) ** 2 + (axis[None, :, None] - y0) ** 2) / (size * size)
-    patch = step(np.maximum(blob, -4.0) + np.float32(0.6) * spread, 0.30) * side * chests.lungs
+    ragged = band_fields(rngs, px, 1.3, 3, 16)
+    patch = step(np.maximum(blob, -4.0) + np.float32(0.9) * ragged, 0.32) * side * chests.lungs
     opacify(density, patch * np.float32(0.75 * contrast), 0.58)
     return Diseased(density, np.maximum(region, patch))

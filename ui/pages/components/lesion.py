@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from mm_assets.pigmentation.case import MODALITY_NAMES, CaseWarning, Picture, SkinExplanation, SkinPrediction
+from mm_assets.pigmentation.schema import NO_MODALITY
 from ui.pages.components import origin
 
 PREVIEW_HEIGHT_PX, PICTURE_HEIGHT_PX = 170, 260
@@ -85,19 +86,22 @@ def _arc(low: float, high: float, radius: float, width: float, kind: str) -> str
 
 def _tick(value: float) -> str:
     x, y = _at(value, _RADIUS + 16)
-    return f'<text x="{x:.1f}" y="{y + 3:.1f}" text-anchor="middle">{value:g}</text>'
+    # Beside the arc a label grows away from it; only near the top does it fit centred.
+    aside = x - _CENTRE[0]
+    anchor = "middle" if abs(aside) < 20 else "start" if aside > 0 else "end"
+    return f'<text x="{x:.1f}" y="{y + 3:.1f}" text-anchor="{anchor}">{value:g}</text>'
 
 
-def notices(warnings: Sequence[CaseWarning], missing: Sequence[str]) -> str:
-    """The warnings of an answer, most serious first, then what was not given."""
+def notices(warnings: Sequence[CaseWarning], not_sent: Sequence[str]) -> str:
+    """The warnings of an answer, most serious first, then what was not sent; what was left out is a warning."""
     ordered = sorted(warnings, key=lambda warning: warning.code not in _CAUTION)
     items = [
         f'<div class="mm-notice{" caution" if warning.code in _CAUTION else ""}">'
         f"<strong>{escape(_TITLES[warning.code])}</strong> {escape(warning.message)}</div>"
         for warning in ordered
     ]
-    if missing:
-        names = " and ".join(escape(MODALITY_NAMES.get(name, name)) for name in missing)
+    if not_sent:
+        names = " or ".join(escape(MODALITY_NAMES.get(name, name)) for name in not_sent)
         items.append(
             f'<div class="mm-notice"><strong>Missing.</strong> No {names}; the answer rests on the rest.</div>'
         )
@@ -132,20 +136,27 @@ def _change(name: str, change: float, without: float, largest: float) -> str:
 
 def maps(explanation: SkinExplanation, mass: Mapping[str, float], opacity: float) -> str:
     """The images side by side, each under its attention; ``opacity`` 0 to 100."""
-    figures = "".join(_attended(picture, explanation.scale, mass, opacity) for picture in explanation.pictures)
+    figures = "".join(_attended(picture, explanation, mass, opacity) for picture in explanation.pictures)
+    none = mass.get(NO_MODALITY, 0.0)
+    rest = (
+        f"<br>The other {none:.0%} of the attention rests on no image: a learned null token takes it."
+        if none > 0.01
+        else ""
+    )
     return (
-        f'<div class="mm-pictures">{figures}</div><p class="mm-hint">Blue: where the model looked, on one scale for '
-        "all images. It shows attention, not disease.</p>"
+        f'<div class="mm-pictures">{figures}</div><p class="mm-hint">Blue: places that got more than an even share '
+        "of the attention, on one scale for all images; without blue, it was spread evenly. It shows attention, not "
+        f"disease.{rest}</p>"
     )
 
 
-def _attended(picture: Picture, scale: float, mass: Mapping[str, float], opacity: float) -> str:
+def _attended(picture: Picture, explanation: SkinExplanation, mass: Mapping[str, float], opacity: float) -> str:
     from mm_assets.pigmentation.explain import attention_png
 
     name = MODALITY_NAMES.get(picture.modality, picture.modality)
     over = ""
     if picture.attention is not None:
-        source = _data_uri(attention_png(picture.attention, scale), "image/png")
+        source = _data_uri(attention_png(picture.attention, explanation.even, explanation.full), "image/png")
         over = (
             f'<img class="heat" style="opacity:{opacity / 100:.2f}" src="{source}" '
             f'alt="Attention of the model on the {escape(name)}">'
