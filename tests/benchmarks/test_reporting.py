@@ -22,13 +22,15 @@ def test_a_missed_gate_is_printed_written_and_fails(tmp_path, capsys, direction,
 def test_page_is_refilled_between_its_marks_and_shows_what_was_missed_or_broke() -> None:
     gate = {"name": "ratio", "value": 14.0, "direction": "at least", "limit": 30.0, "met": False}
     linking = {"columns": ["way", "ms"], "rows": [["ours", 1234.5]], "gates": [gate]}
+    linking |= {"date": "2026-01-01", "commit": "abc", "load_average": 0.1}
     results = {
-        "quick": True, "date": "2026-01-01", "commit": "abc", "benchmarks": {"linking": linking, "threads": None},
-        "machine": "P, 2 cores", "memory_gb": 8, "load_average": 0.1,
+        "quick": True, "benchmarks": {"linking": linking, "threads": None}, "machine": "P, 2 cores", "memory_gb": 8
     }  # fmt: skip
-    marks = "".join(f"<!-- begin {n} -->\nold\n<!-- end {n} -->\nkept\n" for n in ("summary", "linking", "threads"))
+    names = ("summary", "linking", "threads", "upload")
+    marks = "".join(f"<!-- begin {n} -->\nold\n<!-- end {n} -->\nkept\n" for n in names)
     page = filled(marks, results)
-    assert filled(page, results) == page and "old" not in page and page.count("kept") == 3
+    assert filled(page, results) == page and "old" not in page and page.count("kept") == 4
+    assert "2026-01-01, commit abc" in page and "Not measured yet." in page
     assert "| ratio | 14 | at least 30 | **missed** | linking |" in page and "no numbers to quote" in page
     assert "| ours | 1,234 |" in page and "This benchmark broke" in page
 
