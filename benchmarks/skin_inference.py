@@ -43,6 +43,8 @@ FAST_GATE, PLAIN_GATE = 0.35, 0.6
 ROUNDS, WARM_UPS, CASES = 15, 3, 8
 QUICK_ROUNDS, QUICK_CASES = 2, 2
 TAUGHT_CASES, STEPS = 24, 60
+# To agree on scores that are all alike would be easy.
+LEAST_DEVIATION = 0.05
 QUICK_TAUGHT_CASES, QUICK_STEPS = 8, 5
 Case = Mapping[str, torch.Tensor]
 
@@ -142,6 +144,11 @@ def measure(model: FusionModel, cases: Sequence[Case], threads: int, rounds: int
     ]  # fmt: skip
 
 
+def table_row(row: dict[str, Any]) -> tuple[str | float, ...]:
+    verdict = "may take it" if row["largest_difference"] <= TOLERANCE else "refuses it"
+    return f"{row['runtime']}, {row['threads']}", row["median_ms"], row["ratio"], row["largest_difference"], verdict
+
+
 def main() -> int:
     options = parse_options(__doc__)
     model = full_size_model(options.quick)
@@ -160,12 +167,15 @@ def main() -> int:
     limit = FAST_GATE if fast else PLAIN_GATE
     threads = max(row["threads"] for row in rows)
     best = min((row for row in agreeing if row["threads"] == threads), key=lambda row: row["ratio"])
+    largest = max(row["largest_difference"] for row in rows)
     gates = []
     # Tiny encoders are all overhead: a quick run has nothing to judge.
     if not options.quick:
         gates = [
             Gate(f"time of {best['runtime']} over eager float32, {threads} threads", best["ratio"], "at most", limit),
-            Gate("its largest difference in score", best["largest_difference"], "at most", TOLERANCE),
+            # Of all that ran, not of the chosen one, which is chosen for it.
+            Gate("largest difference in score of any runtime", largest, "at most", TOLERANCE),
+            Gate("deviation of the scores", deviation, "at least", LEAST_DEVIATION),
         ]
     return finish(
         options,
@@ -178,8 +188,8 @@ def main() -> int:
             "cpu_count": os.cpu_count(),
             "torch": torch.__version__,
         },
-        columns=("runtime, threads", "ms", "of eager float32", "score differs by"),
-        rows=[(f"{r['runtime']}, {r['threads']}", r["median_ms"], r["ratio"], r["largest_difference"]) for r in rows],
+        columns=("runtime, threads", "ms", "of eager float32", "score differs by", "a release"),
+        rows=[table_row(row) for row in rows],
         gates=gates,
     )
 

@@ -43,14 +43,16 @@ def publish(home: str, scratch: Path, seed: int) -> str:
 
     from mm_assets.learning.bundle import save_bundle
     from mm_assets.pigmentation.fusion import FusionConfig
-    from mm_assets.pigmentation.inputs import InputSpec, ModalitySpec, rgb_spec
+    from mm_assets.pigmentation.inputs import InputSpec, ModalitySpec, photograph_spec
     from mm_assets.pigmentation.model import FusionModel
+    from mm_assets.pigmentation.schema import subset_name, subsets
     from resources.artifacts import ArtifactStore
 
     cube = ModalitySpec(
         name="multispectral", kind="cube", channels=12, mean=(0.4,) * 12, std=(0.1,) * 12, wavelengths_nm=BANDS
     )
-    spec = InputSpec(image_size=IMAGE_PX, modalities=(rgb_spec("clinical"), rgb_spec("dermoscopy"), cube))
+    photographs = [photograph_spec(name, "absorbance") for name in ("clinical", "dermoscopy")]
+    spec = InputSpec(image_size=IMAGE_PX, modalities=(*photographs, cube))
     torch.manual_seed(seed)
     config = FusionConfig(
         modalities=spec.channels, encoder="test_resnet", stage=2, image_size=IMAGE_PX, width=64, heads=8
@@ -65,13 +67,14 @@ def publish(home: str, scratch: Path, seed: int) -> str:
             "captures": {"stored_px": STORED_PX, "cube_px": CUBE_PX, "multispectral": "cube"},
             "thresholds": {"mild": 0.25, "moderate": 0.6},
             "conformal": {},
+            "errors": {subset_name(chosen): {"value": None, "low": None, "high": None} for chosen in subsets()},
             "runtime": {"name": "torch-float32"},
             "metrics": {},
             "upstream": {},
-            "synthetic": False,
+            "synthetic": True,
         }
         save_bundle(draft.folder, model.state_dict(), bundle, "# card\n")
-        return draft.publish(upstream={}, synthetic=False, run_id=None).version
+        return draft.publish(upstream={}, synthetic=True, run_id=None).version
 
 
 def serve(way: str, home: str, scratch: Path, port: int) -> None:
@@ -98,6 +101,9 @@ class Alone:
         answer: Future[Any] = Future()
         answer.set_result(run([item])[0])
         return answer
+
+    def close(self) -> None:
+        """Nothing waits."""
 
 
 def request_body() -> tuple[bytes, str]:

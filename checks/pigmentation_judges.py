@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 from checks.expectations import CheckOutcome
+from mm_assets.pigmentation.evaluation_tables import LEAST_PER_TONE
 from mm_assets.pigmentation.release_rule import release_refusal
 from mm_assets.pigmentation.schema import DERIVED_LABEL_SOURCES
 
@@ -15,7 +16,6 @@ MOST_REJECTED = 0.05  # share of images; above it the set is not what its manife
 LARGEST_SHARE_ALL = 0.25  # of the error of predicting the mean
 LARGEST_SHARE_CLINICAL = 0.30
 LARGEST_TONE_RATIO = 1.5  # error of the worst skin tone over that of the best
-LEAST_PER_TONE = 100  # test records; below, a tone's error says little
 COVERAGE = (0.85, 0.95)  # of intervals that should cover 90 %
 
 
@@ -75,12 +75,16 @@ def model_is_releasable(found: dict[str, Any]) -> CheckOutcome:
 
 
 def fused_beats_the_melanin_index(found: dict[str, Any]) -> CheckOutcome:
-    """Learning is worth it: better than a calibrated hand-made melanin index."""
-    ours, theirs = found["mae_all"], found["mae_delta_melanin"]
+    """Learning is worth it: from the same photograph surely better than a calibrated hand-made melanin index."""
+    gain, low, gain_all = (
+        found[name]
+        for name in ("gain_over_delta_melanin", "gain_over_delta_melanin_ci_low", "gain_over_delta_melanin_all")
+    )
     return CheckOutcome(
-        ours < theirs,
-        f"MAE {ours:.4f} with all modalities, {theirs:.4f} of the melanin index",
-        {"mae_all": ours, "mae_delta_melanin": theirs},
+        low is not None and low > 0,
+        f"error of the melanin index less the model's: {gain:+.4f} from the photograph alone, {_interval_from(low)}; "
+        f"{gain_all:+.4f} with all modalities",
+        {"gain_photograph": gain, "gain_all": gain_all, **_shown(ci_low=low)},
     )
 
 
@@ -98,23 +102,26 @@ def fused_survives_a_missing_modality(found: dict[str, Any]) -> CheckOutcome:
 
 
 def tones_are_served_alike(found: dict[str, Any]) -> CheckOutcome:
-    """The worst skin tone's error is within 1.5 times the best's, as far as the interval allows to tell."""
+    """The worst skin tone's error is within 1.5 times the best's. Above, it is told whether the interval is as well."""
     ratio, low = found["worst_tone_ratio"], found["worst_tone_ratio_ci_low"]
-    if ratio is None or low is None:
-        return CheckOutcome(True, "not judged: no two skin tones have enough test records")
+    if ratio is None:
+        return CheckOutcome(True, "not judged: no two skin tones have enough test lesions")
+    surely_not = low is not None and low > LARGEST_TONE_RATIO
+    verdict = "alike" if ratio <= LARGEST_TONE_RATIO else "surely not alike" if surely_not else "not shown to be alike"
     return CheckOutcome(
-        low <= LARGEST_TONE_RATIO,
-        f"the worst tone's error is {ratio:.2f} times the best's, interval from {low:.2f}; bound {LARGEST_TONE_RATIO}",
-        {"worst_tone_ratio": ratio, "ci_low": low, "bound": LARGEST_TONE_RATIO},
+        ratio <= LARGEST_TONE_RATIO,
+        f"{verdict}: the worst tone's error is {ratio:.2f} times the best's, {_interval_from(low, 2)}; at most "
+        f"{LARGEST_TONE_RATIO} is alike",
+        {"worst_tone_ratio": ratio, "bound": LARGEST_TONE_RATIO, **_shown(ci_low=low)},
     )
 
 
 def every_tone_is_judged(found: dict[str, Any]) -> CheckOutcome:
-    """Every skin tone has enough test records for its error to mean something."""
+    """Every skin tone has enough test lesions for its error to mean something."""
     least = found["least_tone_n"]
     return CheckOutcome(
         least >= LEAST_PER_TONE,
-        f"{least} test records of the rarest tone; {LEAST_PER_TONE} are needed to judge it",
+        f"{least} test lesions of the rarest tone; {LEAST_PER_TONE} are needed to judge it",
         {"least_tone_n": least, "bound": LEAST_PER_TONE},
     )
 
@@ -130,15 +137,16 @@ def intervals_cover(found: dict[str, Any]) -> CheckOutcome:
 
 
 def attention_means_something(found: dict[str, Any]) -> CheckOutcome:
-    """Deleting the most attended patches changes the answer more than deleting patches at random."""
-    gain = found["deletion_gain"]
+    """Deleting the most attended patches surely changes the answer more than deleting patches at random."""
+    gain, low = found["deletion_gain"], found["deletion_gain_ci_low"]
     if gain is None:
         return CheckOutcome(True, "not tried: this model has no map of attention to one score")
+    shown = low is not None and low > 0
     return CheckOutcome(
-        gain > 0,
-        f"area between the deletion curves {gain:+.4f}: "
-        + ("the most attended patches matter more than chance" if gain > 0 else "the maps are no explanation here"),
-        {"deletion_gain": gain},
+        shown,
+        f"area between the deletion curves {gain:+.4f}, {_interval_from(low)}: "
+        + ("the most attended patches matter more than chance" if shown else "the maps are no explanation here"),
+        {"deletion_gain": gain, **_shown(ci_low=low)},
     )
 
 
@@ -148,3 +156,12 @@ def release_is_current(found: dict[str, Any]) -> CheckOutcome:
         found["named"] == found["current"],
         "released from the current evaluation" if found["named"] == found["current"] else "released from an older one",
     )
+
+
+def _interval_from(low: float | None, digits: int = 4) -> str:
+    return "without an interval" if low is None else f"interval from {low:.{digits}f}"
+
+
+def _shown(**numbers: float | None) -> dict[str, float]:
+    """Those that were measured."""
+    return {name: value for name, value in numbers.items() if value is not None}

@@ -1,9 +1,10 @@
 """Sensors that ask for a run when a source file is new or was rewritten.
 
-Belongs here: the cursor, which remembers object times and never the wall clock. Does not belong here: which files a
-wing watches and what its run is tagged with (`jobs/<wing>.py`).
+Belongs here: the cursor, which remembers objects and their times and never the wall clock. Does not belong here: which
+files a wing watches and what its run is tagged with (`jobs/<wing>.py`).
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,27 +13,40 @@ import dagster as dg
 
 from resources.dagster_resources import House
 
-# An object that arrives with a time up to this much older than the newest one seen is still picked up, seconds.
+# Up to so many files each one is remembered (16 characters in the cursor); above it, only times are.
+MOST_REMEMBERED = 20_000
+# Above it an object that arrives with a time up to this much older than the newest one seen is picked up, seconds.
 OVERLAP_S = 3600.0
 
 FileTimes = list[tuple[float, str]]  # time of the object, its URL
 
 
-def fresh_files(found: FileTimes, cursor: str | None) -> tuple[FileTimes, str]:
-    """What of `found` the cursor has not seen, oldest first, and the next cursor.
+def fresh_files(found: FileTimes, cursor: str | None) -> tuple[FileTimes, str | None]:
+    """What of `found` the cursor has not seen, oldest first, and the next cursor; the same one where nothing is fresh.
 
-    The cursor holds the newest object time seen and the objects seen around it.
+    Of up to MOST_REMEMBERED files the cursor holds a digest of each with its time, so that a new or rewritten file is
+    seen whatever its time (copies that keep times: `rsync -a`, `cp -p`). Of more it holds the newest object time and
+    the objects around it: a file that arrives with a time more than OVERLAP_S older than that is then missed.
     """
-    state: dict[str, Any] = json.loads(cursor) if cursor else {"mark": 0.0, "seen": {}}
-    fresh = [
-        (time, key)
-        for time, key in sorted(found)
-        if time > state["mark"] - OVERLAP_S and state["seen"].get(key) != time
-    ]
-    mark = max([state["mark"], *(time for time, _ in fresh)])
-    seen = {**state["seen"], **{key: time for time, key in fresh}}
-    kept = {"mark": mark, "seen": {key: time for key, time in seen.items() if time > mark - OVERLAP_S}}
-    return fresh, json.dumps(kept, sort_keys=True)
+    state: dict[str, Any] = json.loads(cursor) if cursor else {"mark": 0.0, "known": []}
+    if "known" in state:
+        known = set(state["known"])
+        fresh = [file for file in sorted(found) if _digest(file) not in known]
+    else:
+        since, seen = state["mark"] - OVERLAP_S, state["seen"]
+        fresh = [(time, key) for time, key in sorted(found) if time > since and seen.get(key) != time]
+    if not fresh:
+        return [], cursor
+    # The newest of all, not of the fresh: a listing that shrank below the bound and grew again starts from it.
+    mark = max(state["mark"], max(time for time, _ in found))
+    if len(found) <= MOST_REMEMBERED:
+        return fresh, json.dumps({"mark": mark, "known": sorted(map(_digest, found))})
+    recent = {key: time for time, key in found if time > mark - OVERLAP_S}
+    return fresh, json.dumps({"mark": mark, "seen": recent}, sort_keys=True)
+
+
+def _digest(file: tuple[float, str]) -> str:
+    return hashlib.sha256(repr(file).encode()).hexdigest()[:16]
 
 
 def new_files_sensor(
@@ -53,16 +67,18 @@ def new_files_sensor(
         job=job,
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description=f"Asks for one run of the wing when {watched} are new or were rewritten.",
+        description=f"Asks for one run of the wing when {watched} are new or were rewritten. Up to "
+        f"{MOST_REMEMBERED:,} files their times do not matter; of more, a file that arrives with a time over "
+        f"{OVERLAP_S / 3600:g} h older than the newest one seen is missed.",
     )
     def new_files(context: dg.SensorEvaluationContext, house: House) -> dg.SensorResult | dg.SkipReason:
         fresh, cursor = fresh_files(files(house), context.cursor)
         if not fresh:
             return dg.SkipReason(f"no new {watched}")
         time, key = fresh[-1]
-        request = dg.RunRequest(
-            run_key=f"{key}:{time}:{len(fresh)}", tags={**(tags or {}), "mm/new_files": str(len(fresh))}
-        )
+        # Hashed: names of files are often those of patients, and a run key is kept and shown with the run.
+        run_key = hashlib.sha256(f"{key}:{time}:{len(fresh)}".encode()).hexdigest()
+        request = dg.RunRequest(run_key=run_key, tags={**(tags or {}), "mm/new_files": str(len(fresh))})
         return dg.SensorResult(run_requests=[request], cursor=cursor)
 
     return new_files

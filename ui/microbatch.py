@@ -20,6 +20,10 @@ Run = Callable[[Sequence[Item]], Sequence[Answer]]
 MAX_BATCH = 16
 
 
+class BatcherClosed(RuntimeError):
+    """Nothing more is answered: the server is shutting down."""
+
+
 class MicroBatcher(Generic[Item, Answer]):
     """Answers items with the function each was submitted with; neighbours with the same function share a call.
 
@@ -35,12 +39,13 @@ class MicroBatcher(Generic[Item, Answer]):
         self._closed = False
 
     def submit(self, run: Run[Item, Answer], item: Item) -> "Future[Answer]":
-        """The future answer to ``item``, or the exception that ``run`` raised for it. Starts the thread when needed."""
+        """The future answer to ``item``, or the exception that ``run`` raised for it. Starts the thread when there is
+        none, or none any more. Raises BatcherClosed."""
         future: Future[Answer] = Future()
         with self._arrived:
             if self._closed:
-                raise RuntimeError("the server is shutting down")
-            if self._thread is None:
+                raise BatcherClosed("the server is shutting down")
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="microbatch", daemon=True)
                 self._thread.start()
             self._waiting.append((run, item, future))
@@ -48,19 +53,29 @@ class MicroBatcher(Generic[Item, Answer]):
         return future
 
     def close(self) -> None:
-        """Answer what waits, then end; later submissions are refused."""
+        """Answer what waits, then end; later submissions are refused, and what nobody answers is cancelled."""
         with self._arrived:
             self._closed = True
             self._arrived.notify()
         if self._thread is not None:
             self._thread.join(timeout=30)
+        with self._arrived:
+            while self._waiting:
+                self._waiting.popleft()[2].cancel()
 
     def _work(self) -> None:
         while batch := self._next():
             run = batch[0][0]
             pairs = [(item, future) for _, item, future in batch if future.set_running_or_notify_cancel()]
-            if pairs:
+            if not pairs:
+                continue
+            try:
                 _answer(run, pairs)
+            except BaseException as error:  # this thread ends: nobody may wait for it
+                for _, future in pairs:
+                    if not future.done():
+                        future.set_exception(RuntimeError(f"the model's thread ended ({type(error).__name__})"))
+                raise
 
     def _next(self) -> list[tuple[Run[Item, Answer], Item, "Future[Answer]"]]:
         """The longest run of waiting items with one function, in the order they came; empty: closed."""

@@ -36,7 +36,7 @@ _TITLES = {
     415: "Format not accepted",
     422: "Input not usable",
     500: "Internal error",
-    503: "Nothing is released",
+    503: "Not available",
 }
 # By the codes of `records.unreadable` and of `UnusableCase`; any other is 422.
 _IMAGE_STATUS = {"image_format_unsupported": 415, "image_too_large": 413, "cube_too_large": 413}

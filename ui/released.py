@@ -7,6 +7,7 @@ is published (the artifacts).
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from mm_assets.learning.provenance import Origin
 from resources.artifacts import Artifact, ArtifactMissing, ArtifactStore
+from resources.errors import MendableError
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ class Served(Protocol):
 
 
 P = TypeVar("P", bound=Served)
+# What is wrong with the release itself: the same at every attempt. Anything else (memory, a disk, a library) may pass.
+_BROKEN = (MendableError, ValueError, KeyError, TypeError)
+LONGEST_PAUSE_S = 60.0
 # From the local folder of a released artifact to its predictor.
 Load = Callable[[Path, Artifact], P]
 
@@ -51,8 +56,8 @@ class ReleasedModel(Generic[P]):
     """Holds the newest working release of a wing.
 
     Readers take `current` once per request and keep that object: a swap is one assignment and needs no lock.
-    A version that fails to load or to answer leaves the one before in place and is told in `last_error`; it
-    is tried again only when another version is published.
+    A version that fails to load or to answer leaves the one before in place and is told in `last_error`. A broken one
+    is tried again only when another version was published; any other failure after pauses that double, up to a minute.
     """
 
     def __init__(self, store: ArtifactStore, wing: str, load: Load[P], *, interval_s: float = 1.0) -> None:
@@ -61,6 +66,7 @@ class ReleasedModel(Generic[P]):
         self.last_error: str | None = None
         self._store, self._load, self._interval_s = store, load, interval_s
         self._failed_version: str | None = None
+        self._pause_s, self._again_at = 0.0, 0.0  # of the failed version; infinite: never
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -69,7 +75,7 @@ class ReleasedModel(Generic[P]):
         try:
             artifact = self._store.current(self.wing, "released_model")
             version = artifact.version
-            if version == self._failed_version:
+            if version == self._failed_version and time.monotonic() < self._again_at:
                 return False
             if self.current is not None and version == self.current.version:
                 self.last_error = None
@@ -87,13 +93,18 @@ class ReleasedModel(Generic[P]):
             predictor.try_once()
         except Exception as error:
             log.exception("release %s of %s is not usable", version, self.wing)
-            self._failed_version = version
+            self._again_after(version, broken=isinstance(error, _BROKEN))
             # The class says enough to look it up in the log; the message may hold paths.
             self.last_error = f"Version {version} could not be used ({type(error).__name__}); see the server log."
             return False
         self.current, self.last_error, self._failed_version = Release(version, predictor), None, None
         log.info("serving %s version %s", self.wing, version)
         return True
+
+    def _again_after(self, version: str, *, broken: bool) -> None:
+        doubled = 2 * self._pause_s if version == self._failed_version else self._interval_s
+        self._pause_s = float("inf") if broken else min(doubled, LONGEST_PAUSE_S)
+        self._failed_version, self._again_at = version, time.monotonic() + self._pause_s
 
     def start(self) -> None:
         """Watch in a daemon thread until `stop`."""

@@ -40,12 +40,12 @@ def run_study(wing: str) -> Path:
     from ui.running import resolve, run_selection
 
     house = House(home=load_settings().home.rstrip("/") + "-study", profile="study")
-    started = time.monotonic()
+    started, code = time.monotonic(), code_state()
     report = run_selection(resolve(wing), house=house)
     print_run(report)
     if not report.succeeded:
         raise StudyFailed(f"the study of {wing} did not finish: mend what failed above and run it again")
-    results = results_of(wing, house, seconds=time.monotonic() - started)
+    results = results_of(wing, house, seconds=time.monotonic() - started, measured_on=commit(code))
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{wing}.json"
     path.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
@@ -53,8 +53,8 @@ def run_study(wing: str) -> Path:
     return path
 
 
-def results_of(wing: str, house: House, *, seconds: float) -> dict[str, Any]:
-    """What is committed: headline, tables, versions, and where it was measured."""
+def results_of(wing: str, house: House, *, seconds: float, measured_on: str) -> dict[str, Any]:
+    """What is committed: headline, tables, versions, and where and on which commit (`measured_on`) it was measured."""
     settings, store = house.settings(), house.artifacts()
     evaluation, tables = store.current(wing, "evaluation"), wing_named(wing).study_tables
     return {
@@ -62,7 +62,7 @@ def results_of(wing: str, house: House, *, seconds: float) -> dict[str, Any]:
         "profile": settings.profile,
         "synthetic": evaluation.synthetic,
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
+        "commit": measured_on,
         "machine": machine(),
         "seconds": round(seconds),
         "versions": {"evaluation": evaluation.version, **evaluation.upstream},
@@ -72,15 +72,22 @@ def results_of(wing: str, house: House, *, seconds: float) -> dict[str, Any]:
     }
 
 
-def commit() -> str:
-    """The commit the study ran on, with a mark when the tree had changes."""
+def code_state() -> tuple[str, str]:
+    """The commit checked out, and how tracked files differ from it."""
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-        return done.stdout.strip()
+        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, check=False)
+        return done.stdout.decode(errors="replace").strip()
 
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return git("rev-parse", "--short", "HEAD") + (" with changes" if changed else "")
+    return git("rev-parse", "--short", "HEAD"), git("diff", "--binary", "HEAD")
+
+
+def commit(began: tuple[str, str] | None = None) -> str:
+    """The commit a measurement began on (`code_state` of that time; unset: now), with a mark when the tree had changes,
+    and one when it changed since."""
+    now = code_state()
+    name, changes = began or now
+    return name + (" with changes" if changes else "") + (", changed meanwhile" if began not in (None, now) else "")
 
 
 def machine() -> str:

@@ -32,50 +32,10 @@ METRICS = (
 )  # fmt: skip
 
 
-def mae(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Mean absolute error."""
-    return _one(truth, predicted, "mae")
-
-
-def mse(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Mean squared error."""
-    return _one(truth, predicted, "mse")
-
-
-def rmse(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Root of the mean squared error."""
-    return _one(truth, predicted, "rmse")
-
-
-def r2(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Share of the truth's variance that is explained; negative for worse than its mean; NaN for a constant truth."""
-    return _one(truth, predicted, "r2")
-
-
-def icc_2_1(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """ICC(2,1) of prediction and truth as two raters; NaN for fewer than two rows or no spread at all."""
-    return _one(truth, predicted, "icc")
-
-
-def bland_altman(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[float, float, float]:
-    """Bias (prediction - truth) and its lower and upper 95 % limits of agreement; limits NaN for one row."""
-    found = agreement(truth, predicted)
-    return found["bias"], found["limits_low"], found["limits_high"]
-
-
 def spearman(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     """Rank correlation, ties sharing their mean rank; NaN where either side is constant."""
     y, p = _pairs(truth, predicted)
     return float(_weighted_spearman(y, p, np.ones((y.size, 1)))[0]) if y.size else float("nan")
-
-
-def weighted_kappa(true_rank: npt.ArrayLike, predicted_rank: npt.ArrayLike) -> float:
-    """Quadratic weighted kappa of ordered classes given as whole numbers ([N], [N]).
-
-    The weights need only the ranks, not how many classes there are. NaN where both sides are one and the same class.
-    """
-    a, b = _pairs(true_rank, predicted_rank)
-    return float(_from_sums(_columns(a, b, a, b).sum(axis=1))["kappa"])
 
 
 def agreement(
@@ -114,11 +74,6 @@ def replicate_mean(values: npt.ArrayLike, resamples: Resamples) -> Array:
     total, count = _sums(np.stack([array, np.ones_like(array)]), resamples) @ resamples.draws
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(count > 0, total / count, np.nan)
-
-
-def _one(truth: npt.ArrayLike, predicted: npt.ArrayLike, name: str) -> float:
-    y, p = _pairs(truth, predicted)
-    return float(_from_sums(_columns(y, p, *_ranks(y, None, None)).sum(axis=1))[name])
 
 
 def _pairs(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[Array, Array]:

@@ -4,12 +4,14 @@ Belongs here: read, call a pure function, write, report metadata. Does not belon
 modules named after them.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
 from mm_assets.pigmentation.profiles import SkinKnobs
 from mm_assets.records.publishing import materialized, publish
+from resources.artifact_record import Artifact, ArtifactDamaged, ArtifactMissing
+from resources.artifacts import ArtifactStore
 from resources.dagster_resources import House
 
 if TYPE_CHECKING:
@@ -44,9 +46,9 @@ class LesionKnobs(SkinKnobs):
 class SplitConfig(dg.Config):
     """Shares of patients per split, where the data has no official one."""
 
-    train: float = 0.60
+    train: float = 0.58
     validate_: float = 0.12
-    test: float = 0.28
+    test: float = 0.30
 
 
 @dg.asset(key=["pigmentation", "source"], group_name="pigmentation", owners=OWNERS, kinds={"jpeg"}, code_version="1")
@@ -148,11 +150,12 @@ def lesions(context: dg.AssetExecutionContext, house: House, config: LesionKnobs
 
 @dg.asset(
     key=["pigmentation", "split"], deps=[lesions], group_name="pigmentation", owners=OWNERS, kinds={"parquet"},
-    code_version="1",
+    code_version="2",
 )  # fmt: skip
 def split(context: dg.AssetExecutionContext, house: House, config: SplitConfig) -> dg.MaterializeResult:
-    """Train, validate and test by patient, stratified on severity and skin tone; frozen: the same lesions always get
-    the same split. Records without a label are left out."""
+    """Train, validate and test by patient, stratified on severity and skin tone; frozen: a patient keeps the split of
+    the version before, only new patients are divided. Another seed, other shares or another rendered image set divide
+    all anew. Records without a label are left out."""
     from mm_assets.pigmentation.lesion_split import (
         labelled_records,
         patients_in_two_splits,
@@ -165,10 +168,13 @@ def split(context: dg.AssetExecutionContext, house: House, config: SplitConfig) 
     columns = ["record_id", "patient_id", "severity", "tone", "official_split"]
     table = store.read_table(records, "lesions.parquet", columns)
     labelled = labelled_records(table)
-    fractions = (config.train, config.validate_, config.test)
-    divided = split_lesions(labelled, seed=house.settings().seed, fractions=fractions)
+    fractions, seed = (config.train, config.validate_, config.test), house.settings().seed
+    noted = {"seed": seed, "fractions": list(fractions), "rendered": _rendered_set(store, records)}
+    kept, history = _kept_patients(store, noted)
+    divided = split_lesions(labelled, seed, fractions, kept=kept)
     with store.draft("pigmentation", "split") as draft:
         draft.write_table("split.parquet", divided)
+        draft.write_json("split.json", noted)
         artifact = publish(
             context, draft, upstream={"pigmentation/lesions": records.version}, synthetic=records.synthetic,
             metrics={"patients_in_two_splits": patients_in_two_splits(divided)},
@@ -179,8 +185,30 @@ def split(context: dg.AssetExecutionContext, house: House, config: SplitConfig) 
         {
             "records": dg.MetadataValue.json(split_counts(labelled, divided)),
             "left out, without a label": table.num_rows - labelled.num_rows,
+            "patients seen before": history,
         },
     )
+
+
+def _rendered_set(store: ArtifactStore, records: Artifact) -> dict[str, Any] | None:
+    """Settings of the rendered images that `records` were made from: with others a patient_id is somebody else."""
+    origin = store.open_version("pigmentation", "source", records.upstream["pigmentation/source"])
+    noted = store.read_json(origin, "source.json")
+    return noted if "tree" in noted else None
+
+
+def _kept_patients(store: ArtifactStore, noted: dict[str, Any]) -> tuple[dict[str, str], str]:
+    """The split of each patient of the current version, if it was made as `noted` says; and what became of it."""
+    try:
+        published = store.current("pigmentation", "split")
+        before = store.read_json(published, "split.json")
+        table = store.read_table(published, "split.parquet", ["patient_id", "split"])
+    except (ArtifactMissing, ArtifactDamaged):
+        return {}, "all divided: no version before that could be read says how it was divided"
+    changed = sorted(name for name in noted if before.get(name) != noted[name])
+    if changed:
+        return {}, f"all divided anew: the version before was made with other {', '.join(changed)}"
+    return dict(zip(*(table[name].to_pylist() for name in ("patient_id", "split")), strict=True)), "keep their split"
 
 
 pigmentation_data_assets = [source, lesions, split]

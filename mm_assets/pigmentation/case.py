@@ -50,7 +50,9 @@ class SkinCase:
 class CaseWarning(BaseModel):
     """A reason to trust this answer less."""
 
-    code: Literal["synthetic_model", "left_out", "not_read", "blurred", "too_dark", "too_bright", "no_skin"]
+    code: Literal[
+        "synthetic_model", "derived_labels", "left_out", "not_read", "blurred", "too_dark", "too_bright", "no_skin"
+    ]  # fmt: skip
     message: str
 
 
@@ -67,6 +69,10 @@ class SkinPrediction(BaseModel):
     modalities: list[str] = Field(description="What was read")
     missing: list[str] = Field(description="What the model could read and was not given")
     attention_mass: dict[str, float] = Field(description="Share of the model's attention per modality")
+    attention: dict[str, list[list[float]]] | None = Field(
+        default=None,
+        description="Where asked for: by modality, rows from the top of each part's share of all attention",
+    )
     without: dict[str, float] = Field(description="The score if this modality had not been sent")
     warnings: list[CaseWarning]
     model_version: str
@@ -114,8 +120,9 @@ class SkinReader(Protocol):
     # What whoever runs the server should know, e.g. that a faster runtime is not installed.
     notes: tuple[str, ...]
 
-    def prepare(self, case: SkinCase) -> Any:
-        """Decode the images of a case; what comes back goes to `answer`. Raises `UnusableImage`."""
+    def prepare(self, case: SkinCase, *, explain: bool = False) -> Any:
+        """Decode the images of a case; what comes back goes to `answer`, which adds the maps of attention where
+        ``explain`` asks for them. Raises `UnusableImage`."""
         ...
 
     def answer(self, prepared: Sequence[Any]) -> list[SkinPrediction]:

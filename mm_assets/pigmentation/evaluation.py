@@ -8,10 +8,11 @@ Rules:
 - Validate chooses, test measures. Chosen on validate: the released seed and the width of the intervals.
 - Numbers that are compared with each other are over the same records: those that have every modality.
 - Several seeds: a metric is computed per seed and then averaged (scores are never averaged, because one seed's model
-  is released, not an ensemble). Tones, severities, coverage and metrics.csv are those of the released seed.
+  is released, not an ensemble). Tones, severities, coverage, metrics.csv and the error that is told with an answer
+  are those of the released seed.
 - Intervals are 95 % percentile intervals of a bootstrap over patients with the same draws everywhere, so differences
   are paired. They hold the trained models fixed.
-- The worst and the best tone are chosen by their errors on test among those with enough records; the interval is that
+- The worst and the best tone are chosen by their errors on test among those with enough lesions; the interval is that
   of the ratio of these two, which the choice makes a little too high rather than too low.
 """
 
@@ -26,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 
 from mm_assets.learning.conformal import LEVEL, Conformal, fit_conformal
-from mm_assets.learning.metrics import Array
+from mm_assets.learning.metrics import Array, BoolArray
 from mm_assets.pigmentation import evaluation_tables as tables
 from mm_assets.pigmentation.baselines import DELTA_MELANIN, PREDICT_MEAN
 from mm_assets.pigmentation.deletion import DeletionCurves
@@ -48,7 +49,7 @@ class EvaluationSettings:
     seed: int = 0  # of the bootstrap
     thresholds: Thresholds = DEFAULT_THRESHOLDS
     level: float = LEVEL  # of the conformal intervals
-    least_tone_records: int = 100  # a skin tone with fewer is listed and not judged
+    least_tone_lesions: int = tables.LEAST_PER_TONE  # a skin tone with fewer is listed and not judged
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,10 @@ class Evaluation:
     tables: dict[str, pa.Table]
     conformal: dict[str, Conformal]  # subset -> interval of the released model
     released_seed: int
+    errors: dict[str, dict[str, float]]  # subset -> error of the released model with its interval: told with an answer
     metrics_csv: str  # one line per test record, as the released model answers it with the pictures it has
     served: Array  # [N] those scores
     settings: EvaluationSettings
-
-    def errors(self) -> dict[str, dict[str, float]]:
-        """Subset -> mean absolute error of the headline variant on test with its interval: told with every answer."""
-        rows = self.tables["subsets"].to_pylist()
-        return {
-            row["subset"]: {"value": row["mae"], "low": row["mae_low"], "high": row["mae_high"]}
-            for row in rows
-            if row["variant"] == HEADLINE_VARIANT
-        }
 
     def as_json(self) -> dict[str, Any]:
         """What is not a table, as plain JSON without NaN."""
@@ -79,7 +72,7 @@ class Evaluation:
             "released_seed": self.released_seed,
             "thresholds": self.settings.thresholds.as_json(),
             "conformal": {subset: fitted.as_json() for subset, fitted in self.conformal.items()},
-            "errors": self.errors(),
+            "errors": self.errors,
             "settings": asdict(self.settings),
         }
 
@@ -104,7 +97,7 @@ def evaluate(
     mean_mae = next(row["mae"] for row in baselines if row["baseline"] == PREDICT_MEAN)
     rows = {
         "subsets": tables.subset_rows(bench, inputs, variants, mean_mae),
-        "tones": tables.tone_rows(bench, inputs, released_seed, conformal, settings.least_tone_records),
+        "tones": tables.tone_rows(bench, inputs, released_seed, conformal, settings.least_tone_lesions),
         "baselines": baselines,
         "severity": tables.severity_rows(inputs, released_seed, settings.thresholds),
         "coverage": tables.coverage_rows(bench, inputs, released_seed, conformal),
@@ -135,6 +128,7 @@ def evaluate(
         tables={name: tables.table(name, found) for name, found in rows.items()},
         conformal=conformal,
         released_seed=released_seed,
+        errors={subset: _released_error(bench, test.scores[key], complete) for subset, key in keys.items()},
         metrics_csv=_metrics_csv(test, served, subset_of, keys, conformal, settings.thresholds),
         served=served,
         settings=settings,
@@ -210,6 +204,12 @@ def _fit(validate: SplitScores, key: Key, level: float) -> Conformal:
     return fit_conformal(validate.targets[use], scores[use], sigma, level)
 
 
+def _released_error(bench: tables.Bench, scores: Array, complete: BoolArray) -> dict[str, float]:
+    """Mean absolute error of the model that is served: not of the average over the seeds."""
+    row = bench.mean(np.abs(scores - bench.split.targets), complete, "mae")
+    return {"value": row["mae"], "low": row["mae_low"], "high": row["mae_high"]}
+
+
 def _errors(
     subsets: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, Any]], every: str
 ) -> dict[str, float | None]:
@@ -251,7 +251,7 @@ def _tone_ratio(
 ) -> dict[str, float | int | str | None]:
     """Error of the worst skin tone over that of the best, for the released model with every modality."""
     of_model = {row["tone"]: row for row in tones if (row["predictor"], row["subset"]) == (HEADLINE_VARIANT, every)}
-    least = min(of_model[tone]["n_test"] if tone in of_model else 0 for tone in TONES)
+    least = min(of_model[tone]["n_lesions"] if tone in of_model else 0 for tone in TONES)
     judged = {tone: of_model[tone]["mae"] for tone in TONES if tone in of_model and not of_model[tone]["few"]}
     found: dict[str, float | int | str | None] = dict.fromkeys(
         ("worst_tone", "best_tone", "worst_tone_ratio", "worst_tone_ratio_ci_low", "worst_tone_ratio_ci_high")

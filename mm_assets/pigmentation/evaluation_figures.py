@@ -50,11 +50,11 @@ def figures(evaluation: Evaluation, inputs: EvaluationInputs) -> dict[str, bytes
         ),
         "tones": plots.bar_table(
             [
-                _bar(row, row["tone"], f"n = {row['n_test']}" + (" !" if row["few"] else ""))
+                _bar(row, row["tone"], f"n = {row['n_lesions']}" + (" !" if row["few"] else ""))
                 for row in tables["tones"]
                 if (row["predictor"], row["subset"]) == (HEADLINE_VARIANT, inputs.every)
             ],
-            title="Released model by skin tone (! few records)",
+            title="Released model by skin tone (! few lesions)",
             xlabel="mean absolute error, 95 % interval over patients",
         ),
         "bland_altman": regression_plots.bland_altman_plot(

@@ -22,6 +22,7 @@ from mm_assets.pigmentation.schema import DERIVED_LABEL_SOURCES, REQUIRED_MODALI
 from mm_assets.pigmentation.severity import Thresholds, severity_ranks
 
 ALL_TONES = "all"
+LEAST_PER_TONE = 100  # lesions on test; below, a tone's error says little
 Row = dict[str, Any]
 Ranks = npt.NDArray[np.int64]
 
@@ -35,8 +36,9 @@ def _with_interval(*names: str) -> list[str]:
 
 
 TEXT, COUNT, NUMBER, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
-# The limits of agreement are numbers of their own with an interval each: they have a table for themselves.
+# By subset the limits of agreement, each with an interval, have a table for themselves; by tone they stand here.
 SHOWN_METRICS = ("mae", "mse", "rmse", "r2", "spearman", "icc", "kappa", "bias")
+TONE_METRICS = (*SHOWN_METRICS, "limits_low", "limits_high")
 SCHEMAS = {
     "subsets": pa.schema(
         [
@@ -49,9 +51,9 @@ SCHEMAS = {
     "tones": pa.schema(
         [
             *_columns(TEXT, "predictor", "subset", "tone"),
-            *_columns(COUNT, "n_test", "n_patients"),
+            *_columns(COUNT, "n_test", "n_lesions", "n_patients"),
             *_columns(FLAG, "few"),
-            *_columns(NUMBER, *_with_interval("mae", "bias", "coverage")),
+            *_columns(NUMBER, *_with_interval(*TONE_METRICS, "coverage")),
         ]
     ),
     "baselines": pa.schema(
@@ -201,7 +203,10 @@ def baseline_rows(bench: Bench, inputs: EvaluationInputs, released: Key) -> list
 def tone_rows(
     bench: Bench, inputs: EvaluationInputs, seed: int, conformal: Mapping[str, Conformal], least: int
 ) -> list[Row]:
-    """Errors per skin tone: the released model by subset, then the baselines. ``few``: fewer than ``least`` records."""
+    """Every metric per skin tone: the released model by subset, then the baselines.
+
+    ``few``: fewer than ``least`` lesions, because two visits of one say little more than one.
+    """
     test = inputs.test
     predictors: list[tuple[str, str, Array, BoolArray | None]] = []
     for subset in inputs.subsets:
@@ -214,16 +219,18 @@ def tone_rows(
             use = (test.tones == tone) & np.isfinite(scores)
             if not use.any():
                 continue
+            estimates, replicates = bench.agreement(scores, use)
+            n_lesions = int(np.unique(test.lesions[use]).size)
             rows.append(
                 {
                     "predictor": predictor,
                     "subset": subset,
                     "tone": tone,
                     "n_test": int(use.sum()),
+                    "n_lesions": n_lesions,
                     "n_patients": int(np.unique(test.patients[use]).size),
-                    "few": bool(use.sum() < least),
-                    **bench.mean(np.abs(scores - test.targets), use, "mae"),
-                    **bench.mean(scores - test.targets, use, "bias"),
+                    "few": n_lesions < least,
+                    **spread(estimates, replicates, TONE_METRICS),
                     **({} if inside is None else bench.mean(inside, use, "coverage")),
                 }
             )

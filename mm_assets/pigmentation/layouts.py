@@ -166,8 +166,8 @@ def _with_labels(root: "ObjectStore", files: list[str], found: Iterable[tuple[st
         matched.add(stem)
     if labels and not matched & set(labels):
         raise LayoutError(
-            f"{LABELS_FILE} names no image that is there (it names {next(iter(labels))!r}, there is {min(matched)!r}): "
-            "write the name of the file into its column image"
+            f"none of the {len(labels)} names in {LABELS_FILE} is that of one of the {len(matched)} images that are "
+            "there: write the name of the file into its column image"
         )
     return rows
 
@@ -181,7 +181,8 @@ def _labels(root: "ObjectStore") -> dict[str, dict[str, str]]:
     for row in rows:
         stem = PurePosixPath(row["image"]).stem if suffix_of(row["image"]) else row["image"]
         named[stem].append({name: row[name] for name in LABEL_COLUMNS if name in row})
-    repeated = next((stem for stem, several in named.items() if len(several) > 1), None)
-    if repeated is not None:
-        raise LayoutError(f"{LABELS_FILE} names the image {repeated!r} twice: keep one line for each")
+    # Counted, not named: the name of a file is often that of a patient.
+    repeated = sum(len(several) > 1 for several in named.values())
+    if repeated:
+        raise LayoutError(f"{LABELS_FILE} names {repeated} of its images twice or more: keep one line for each")
     return {stem: several[0] for stem, several in named.items()}

@@ -27,6 +27,7 @@ from mm_assets.pigmentation.schema import (
 from mm_assets.records.splits import SPLIT_NAMES
 from resources.errors import MendableError
 
+SYNTHETIC_SOURCE = "synthetic"  # of a rendered label
 REQUIRED_COLUMNS = ("patient_id", "lesion_id", "capture_id", "modality", "path")
 
 # Reason -> what is wrong with the row and how to mend it. The codes are written into `rejected.parquet`.
@@ -89,7 +90,8 @@ def check_manifest(table: pa.Table) -> ManifestRows:
 
     A rule about several rows (a repeated capture_id, a lesion of two patients, two labels of one record) rejects all
     of them: which one is right is not for us to say.
-    Raises ManifestError: no rows, a required column is absent, a column's values are of another type.
+    Raises ManifestError: no rows, a required column is absent, a column's values are of another type, rendered labels
+    beside others.
     """
     rows = _typed(table).to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
     rows["label_source"] = rows["label_source"].where(rows["label"].notna(), None)
@@ -126,8 +128,20 @@ def check_manifest(table: pa.Table) -> ManifestRows:
     reject("conflicting_splits", several(record, "split"))
 
     kept = reasons.isna()
+    _require_one_origin(rows.loc[kept, "label_source"])
     rejected = rows.loc[~kept].assign(reason=reasons[~kept], detail=reasons[~kept].map(MANIFEST_REASONS))
     return ManifestRows(_table(rows.loc[kept], MANIFEST_SCHEMA), _table(rejected, REJECTED_SCHEMA))
+
+
+def _require_one_origin(sources: pd.Series) -> None:
+    """A set is synthetic as a whole or not at all: real photographs must never be shown as rendered ones are."""
+    labelled = sources.dropna()
+    rendered = int((labelled == SYNTHETIC_SOURCE).sum())
+    if 0 < rendered < len(labelled):
+        raise ManifestError(
+            f"the manifest mixes {rendered} rows of label_source '{SYNTHETIC_SOURCE}' with {len(labelled) - rendered} "
+            "of other sources: keep rendered and real images in two manifests, or correct the label_source"
+        )
 
 
 def _typed(table: pa.Table) -> pa.Table:
@@ -193,5 +207,5 @@ def _table(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
 
 
 def says_synthetic(rows: pa.Table) -> bool:
-    """Whether the manifest names a rendered label: then the images are, wherever they lie, and stay marked so."""
-    return bool(pc.any(pc.equal(rows["label_source"], "synthetic")).as_py())
+    """Whether a checked manifest's labels are rendered: then the images are, wherever they lie, and stay marked so."""
+    return bool(pc.any(pc.equal(rows["label_source"], SYNTHETIC_SOURCE)).as_py())

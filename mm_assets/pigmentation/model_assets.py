@@ -37,7 +37,9 @@ class SkinTrainKnobs(SkinKnobs):
     modality_dropout: float = Field(default=0.4, ge=0, lt=1)  # share of auxiliary images hidden in training
     head: Literal["regression", "classification"] = "regression"
     loss: Literal["mse", "heteroscedastic"] = "mse"
-    pretrained: bool | None = None  # ImageNet weights of the encoder: from MM_HUB_DIR or the hub, at a pinned revision
+    # ImageNet weights of the encoder: from MM_HUB_DIR or the hub, at a pinned revision where resources/hub.py has the
+    # network, else at `main` with a warning.
+    pretrained: bool | None = None
     tensorboard: bool = True
 
 
@@ -50,7 +52,7 @@ class SkinEvaluationConfig(SkinKnobs):
 
 @dg.asset(
     key=["pigmentation", "model"], deps=[lesions, split], group_name="pigmentation", owners=OWNERS, kinds={"pytorch"},
-    pool="gpu", code_version="1",
+    pool="gpu", code_version="3",  # training.TRAINING_VERSION
 )  # fmt: skip
 def model(context: dg.AssetExecutionContext, house: House, config: SkinTrainKnobs) -> dg.MaterializeResult:
     """The fusion of spatial tokens with modality dropout, the original pooled-token design, and plain concatenation,
@@ -179,7 +181,11 @@ def released_model(context: dg.AssetExecutionContext, house: House) -> dg.Materi
     return materialized(
         store,
         artifact,
-        {"card": dg.MetadataValue.md(released.card), "runtime": dg.MetadataValue.json(released.runtime_trial)},
+        {
+            "card": dg.MetadataValue.md(released.card),
+            "compute": dg.MetadataValue.md(released.compute.markdown()),
+            "runtime": dg.MetadataValue.json(released.runtime_trial),
+        },
     )
 
 

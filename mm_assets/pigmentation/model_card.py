@@ -58,6 +58,7 @@ class CardFacts:
     upstream: Mapping[str, str]  # "pigmentation/model" -> version
     records: Mapping[str, int]  # split -> number of records
     label_sources: Mapping[str, int]  # of the labelled records of every split
+    tone_sources: Mapping[str, int]  # likewise: manifest or image
     inputs: Mapping[str, str]  # modality -> what is read, such as "12 bands from 450 to 950 nm"
     encoder: str  # name and start of each modality's encoder
     parameters: Mapping[str, int]  # part of the network -> count
@@ -82,7 +83,7 @@ def model_card(evaluation: Evaluation, facts: CardFacts) -> str:
             Section("Result", _result(evaluation)),
             Section("Modalities", _modalities(tables["subsets"])),
             Section("Without a network", _baselines(tables["baselines"])),
-            Section("Fairness", _fairness(evaluation, tables)),
+            Section("Fairness", _fairness(evaluation, tables, facts)),
             Section("Severity", _severity(evaluation, tables["severity"])),
             Section("Intervals", _intervals(evaluation, tables["coverage"])),
             Section("Attention", _attention(evaluation)),
@@ -225,7 +226,7 @@ def _baselines(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{markdown_table(header, shown)}\n\nEach is calibrated on train by a monotone curve."
 
 
-def _fairness(evaluation: Evaluation, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def _fairness(evaluation: Evaluation, tables: Mapping[str, Sequence[Mapping[str, Any]]], facts: CardFacts) -> str:
     h: Mapping[str, Any] = evaluation.headline
     subsets = [row["subset"] for row in tables["subsets"] if row["variant"] == HEADLINE_VARIANT]
     everything = subsets[-1]
@@ -235,7 +236,10 @@ def _fairness(evaluation: Evaluation, tables: Mapping[str, Sequence[Mapping[str,
             row["subset"].replace("+", " + "),
             row["tone"] + (" *" if row["few"] else ""),
             row["n_test"],
+            row["n_lesions"],
             _interval(row, "mae"),
+            row["r2"],
+            row["icc"],
             _interval(row, "bias", signed=True),
             _interval(row, "coverage"),
         )
@@ -244,18 +248,22 @@ def _fairness(evaluation: Evaluation, tables: Mapping[str, Sequence[Mapping[str,
         or row["predictor"] in (DELTA_MELANIN, LESION_LIGHTNESS)
     ]
     header = (
-        "predictor", "images", "skin tone (ITA class)", "records", "mean absolute error", "bias", "share in interval",
+        "predictor", "images", "skin tone (ITA class)", "records", "lesions", "mean absolute error", "R2", "ICC",
+        "bias", "share in interval",
     )  # fmt: skip
     if h["worst_tone_ratio"] is None:
-        ratio = "Too few skin tones have enough records to compare the worst with the best."
+        ratio = "Too few skin tones have enough lesions to compare the worst with the best."
     else:
         ratio = (
             f"Worst over best skin tone, every image: {_headline(h, 'worst_tone_ratio')} ({h['worst_tone']} over "
             f"{h['best_tone']}, of {h['n_tones_judged']} tones)."
         )
+    told = {"manifest": "given by the manifest", "image": "estimated from the photograph"}
+    origins = ", ".join(f"{told.get(name, name)} {n:,}" for name, n in sorted(facts.tone_sources.items()))
     return (
-        f"{ratio}\n\n{markdown_table(header, shown)}\n\n\\* fewer than {evaluation.settings.least_tone_records} "
-        "records: listed, not judged. Bias below 0: lesions are scored too mild. The lightness of a lesion is shown "
+        f"{ratio}\n\n{markdown_table(header, shown)}\n\nWhere the tones come from, records of all splits: {origins}."
+        f"\n\n\\* fewer than {evaluation.settings.least_tone_lesions} "
+        "lesions: listed, not judged. Bias below 0: lesions are scored too mild. The lightness of a lesion is shown "
         "because it is the measure that a tone-blind reading of a photograph amounts to."
     )
 

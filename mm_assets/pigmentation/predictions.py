@@ -34,6 +34,11 @@ class SplitScores:
     sigmas: Mapping[Key, Array]  # [N], only of models that predict a spread
     baselines: Mapping[str, Array] = field(default_factory=dict)  # name -> [N]; read on test only
 
+    @property
+    def lesions(self) -> Names:
+        """The lesion of each record, [N]: a record is ``lesion@visit``."""
+        return np.array([record.rpartition("@")[0] or record for record in self.record_ids])
+
     def available(self, subset: str) -> BoolArray:
         """Records that have every modality of ``subset``: those the headline variant answered. [N]."""
         return np.isfinite(
@@ -129,7 +134,8 @@ def check_inputs(inputs: EvaluationInputs) -> None:
         _check_split(name, split)
         if not split.available(inputs.every).any():
             raise MetricInputError(
-                f"no labelled record of the {name} split has all of {inputs.every}; train without the missing modality"
+                f"no labelled record of the {name} split has all of {inputs.every}, which is what is compared; "
+                "add records that have every image, and materialize the wing again"
             )
 
 

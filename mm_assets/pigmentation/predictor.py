@@ -13,6 +13,7 @@ the images it names. Beside what every bundle has, model.json holds:
     conformal       subset of modalities -> `learning.conformal.Conformal`
     runtime         {"name", "largest_difference", "tolerance", "records"}
     errors          subset of modalities -> mean absolute error on test, {"value", "low", "high"}
+    metrics         headline of the evaluation; ``derived_labels`` of it, a count, makes a warning of every answer
 """
 
 import hashlib
@@ -58,6 +59,7 @@ class Prepared:
 
     images: dict[str, ReadImage]
     warnings: tuple[CaseWarning, ...]
+    explain: bool = False
 
     def absent(self, names: Sequence[str]) -> list[str]:
         return [name for name in names if name not in self.images]
@@ -82,6 +84,7 @@ class SkinPredictor:
         self._thresholds = Thresholds.from_json(spec["thresholds"])
         self._errors: Mapping[str, Mapping[str, float]] = spec["errors"]
         self._conformal = {name: Conformal.from_json(stored) for name, stored in spec["conformal"].items()}
+        self._derived = spec["metrics"].get("derived_labels", 0) > 0
         self._known = {_digest(example.case.clinical) for example in examples}
 
     @classmethod
@@ -106,13 +109,19 @@ class SkinPredictor:
         )
         return cls(spec, model, encode, provenance, read_examples(folder), (note,) if note else ())
 
-    def prepare(self, case: SkinCase) -> Prepared:
+    def prepare(self, case: SkinCase, *, explain: bool = False) -> Prepared:
         """Decode the images of a case and look at their quality. Raises UnusableImage."""
         images = read_case(case, self._inputs, self._sizes)
         warnings = []
         if self.provenance.synthetic and _digest(case.clinical) not in self._known:
             message = "The model was trained on rendered images: for a real photograph the score means nothing."
             warnings.append(CaseWarning(code="synthetic_model", message=message))
+        if self._derived:
+            message = (
+                "The labels of this model were computed from pixels: the score repeats a formula, and is not clinical "
+                "truth."
+            )
+            warnings.append(CaseWarning(code="derived_labels", message=message))
         for name, image in images.items():
             if image.jpeg is not None and case.images().get(name) is not None:
                 warnings += photograph_warnings(name, image.pixels)
@@ -120,7 +129,7 @@ class SkinPredictor:
             if name not in self._names:
                 message = f"The {MODALITY_NAMES[name]} was not read: this model was trained without any."
                 warnings.append(CaseWarning(code="not_read", message=message))
-        return Prepared(images, tuple(warnings))
+        return Prepared(images, tuple(warnings), explain)
 
     def answer(self, prepared: Sequence[Prepared]) -> list[SkinPrediction]:
         """Answer several cases, of whatever modalities, in one pass of the encoders and one of the fusion."""
@@ -138,16 +147,21 @@ class SkinPredictor:
             fused = self._fuse(tokens, present, rows, again)
             scores = scores_of(fused.output, self._model, self._thresholds).tolist()
         sigmas = fused.output[:, LOG_SIGMA].exp().tolist()
-        mass = self._model.attention_mass(None if fused.attention is None else fused.attention[: len(prepared)])
+        attention = None if fused.attention is None else fused.attention[: len(prepared)]
+        mass, maps = self._model.attention_mass(attention), self._model.attention_maps(attention)
         without: list[dict[str, float]] = [{} for _ in prepared]
         for number, (row, column) in enumerate(zip(rows, hidden, strict=True), len(prepared)):
             without[row][self._names[column]] = shown_score(scores[number])
-        return [
+        answers = [
             self._prediction(
                 one, scores[row], sigmas[row], {name: float(share[row]) for name, share in mass.items()}, without[row]
             )
             for row, one in enumerate(prepared)
         ]  # fmt: skip
+        for row, one in enumerate(prepared):
+            if one.explain:
+                answers[row].attention = {name: _rounded(maps[name][row]) for name in maps if name in one.images}
+        return answers
 
     def predict(self, case: SkinCase, leave_out: Collection[str] = ()) -> SkinPrediction:
         """Answer a case, as if the modalities of ``leave_out`` had not been sent.
@@ -271,7 +285,12 @@ def _tensors(prepared: Prepared) -> dict[str, torch.Tensor]:
 
 def _less(prepared: Prepared, leave_out: Collection[str]) -> Prepared:
     images = {name: image for name, image in prepared.images.items() if name not in leave_out}
-    return Prepared(images, prepared.warnings)
+    return Prepared(images, prepared.warnings, prepared.explain)
+
+
+def _rounded(shares: torch.Tensor) -> list[list[float]]:
+    """Six digits: a part of three maps of 7 x 7 has some .007."""
+    return [[round(float(share), 6) for share in row] for row in shares]
 
 
 def _grey_square() -> bytes:

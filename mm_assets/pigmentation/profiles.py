@@ -10,7 +10,7 @@ from mm_assets.records.knobs import Knobs
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     # Minutes on two cores.
     "demo": {
-        "SkinSourceConfig": {"patients": 1150, "rgb_px": 160, "cube_px": 56},
+        "SkinSourceConfig": {"patients": 1250, "rgb_px": 160, "cube_px": 56},
         "LesionKnobs": {"stored_px": 160, "cube_px": 56},
         "SkinTrainKnobs": {
             "seeds": [0], "encoder": "test_resnet", "stage": 2, "image_size": 56, "photographs": "absorbance",

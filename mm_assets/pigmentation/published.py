@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mm_assets.pigmentation.manifest import SYNTHETIC_SOURCE
 from mm_assets.pigmentation.schema import MODALITIES, REQUIRED_MODALITY
 from mm_assets.records.staleness import require_made_from
 from resources.artifact_record import Artifact, ArtifactMissing
@@ -63,15 +64,17 @@ def set_of_same_settings(store: ArtifactStore, noted: dict[str, Any]) -> Artifac
 
 
 def some_photographs(store: ArtifactStore, artifact: Artifact, count: int) -> list[tuple[bytes, str]]:
-    """(JPEG, caption) of the first clinical photographs; only synthetic ones leave the store."""
+    """(JPEG, caption) of the first clinical photographs; only those with a rendered label leave the store."""
     if not artifact.synthetic:
         return []
-    columns = [REQUIRED_MODALITY, "tone", "score", "severity"]
-    batch = next(store.iter_batches(artifact, "lesions.parquet", columns, batch_rows=count), pa.table({}))
-    shown = []
-    for row in batch.to_pylist():
-        label = f"{row['score']:.2f} {row['severity']}" if row["severity"] else "no label"
-        shown.append((row[REQUIRED_MODALITY], f"{row['tone']}: {label}"))
+    columns = [REQUIRED_MODALITY, "tone", "score", "severity", "label_source"]
+    shown: list[tuple[bytes, str]] = []
+    for batch in store.iter_batches(artifact, "lesions.parquet", columns, batch_rows=count):
+        rendered = batch.filter(pc.equal(batch["label_source"], SYNTHETIC_SOURCE))
+        for row in rendered.slice(0, count - len(shown)).to_pylist():
+            shown.append((row[REQUIRED_MODALITY], f"{row['tone']}: {row['score']:.2f} {row['severity']}"))
+        if len(shown) == count:
+            break
     return shown
 
 
@@ -163,7 +166,8 @@ def trained_modalities(store: ArtifactStore, trained: Artifact) -> tuple[str, ..
 def attention_curves(store: ArtifactStore, seed: int, *, records: int) -> "DeletionCurves | None":
     """Deletion curves of the fused model of one seed, on the first test records that have every modality.
 
-    None for a model that predicts classes: its attention belongs to no single score.
+    None for a model that predicts classes, whose attention belongs to no single score, and where no record has them
+    all.
     """
     import torch
 
@@ -182,6 +186,8 @@ def attention_curves(store: ArtifactStore, seed: int, *, records: int) -> "Delet
     for name in spec.names:
         whole = pc.and_(whole, pc.is_valid(table[name]))
     rows = table.filter(whole).slice(0, records).to_pylist()
+    if not rows:
+        return None
     batch = {
         name: torch.stack(
             [to_tensor(spec.modality(name), stored[name].pixels(row[name]), spec.image_size) for row in rows]
@@ -210,12 +216,13 @@ def card_facts(store: ArtifactStore) -> "CardFacts":
     trained = current_model(store)
     noted = store.read_json(trained, "training.json")
     read = store.read_json(trained, f"{RELEASED_VARIANT}-{noted['knobs']['seed'][0]}/{SPEC}")["preprocessing"]
-    table = labelled_split(store, ["record_id", "label_source"])
+    table = labelled_split(store, ["record_id", "label_source", "tone_source"])
     return CardFacts(
         synthetic=trained.synthetic,
         upstream={"pigmentation/model": trained.version, **trained.upstream},
         records=dict(Counter(table["split"].to_pylist())),
         label_sources=dict(Counter(table["label_source"].to_pylist())),
+        tone_sources=dict(Counter(table["tone_source"].to_pylist())),
         inputs={modality["name"]: input_in_words(modality) for modality in read["modalities"]},
         encoder=f"{noted['model']['encoder']}, {'pretrained on ImageNet' if noted['pretrained'] else 'random start'}",
         parameters=noted["parameters"]["fused"],
@@ -242,9 +249,11 @@ def release_inputs(store: ArtifactStore) -> "ReleaseInputs":
     require_made_from(store, judged, "pigmentation/model", "pigmentation/lesions", "pigmentation/split")
     result = store.read_json(judged, "evaluation.json")
     captures = store.read_json(store.current("pigmentation", "lesions"), "captures.json")
-    table = labelled_split(store, ["record_id", "tone", "severity", *MODALITIES])
+    table = labelled_split(store, ["record_id", "tone", "severity", "label_source", *MODALITIES])
     validate = table.filter(pc.equal(table["split"], "validate")).slice(0, PARITY_RECORDS)
-    test = table.filter(pc.equal(table["split"], "test"))
+    # The label's own word beside the artifact's: a patient's photograph must not leave with the bundle.
+    rendered = pc.and_(pc.equal(table["split"], "test"), pc.equal(table["label_source"], SYNTHETIC_SOURCE))
+    test = table.filter(rendered)
     offered = choose_examples(test.select(["record_id", "tone", "severity"]).to_pylist()) if judged.synthetic else []
     examples = {
         row["record_id"]: row

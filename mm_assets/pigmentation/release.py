@@ -6,7 +6,7 @@ artifacts (`published.py`), training, judging, and answering (`predictor.py`, wh
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ import numpy as np
 import torch  # noqa: TID253
 
 from mm_assets.learning.bundle import save_bundle
+from mm_assets.pigmentation.compute_table import ComputeTable, measure_compute
 from mm_assets.pigmentation.datasets import StoredModality, stored_modalities
 from mm_assets.pigmentation.inputs import InputSpec, to_tensor
 from mm_assets.pigmentation.model import FusionModel
 from mm_assets.pigmentation.predictor import EXAMPLES, encoded, scores_of
 from mm_assets.pigmentation.release_rule import release_refusal
-from mm_assets.pigmentation.runtime import Encode, RuntimeChoice, choose_runtime
-from mm_assets.pigmentation.schema import REQUIRED_MODALITY, SEVERITIES, TONES
+from mm_assets.pigmentation.runtime import Encode, choose_runtime
+from mm_assets.pigmentation.schema import SEVERITIES, TONES, subsets
 from mm_assets.pigmentation.severity import Thresholds
 from mm_assets.pigmentation.train_job import load_trained
 from resources.errors import MendableError
@@ -61,10 +62,12 @@ class ReleaseInputs:
 
 @dataclass(frozen=True)
 class Release:
-    """What was written: the card, and how the runtimes compared (with timings, so it is no part of the folder)."""
+    """What was written: the card, and what was measured, which is no part of the folder: how the runtimes compared,
+    and what one case costs."""
 
     card: str
     runtime_trial: dict[str, Any]
+    compute: ComputeTable
 
 
 def write_release(inputs: ReleaseInputs, folder: Path, upstream: Mapping[str, str]) -> Release:
@@ -74,7 +77,9 @@ def write_release(inputs: ReleaseInputs, folder: Path, upstream: Mapping[str, st
         raise NotReleasable(f"the model is not released: {refusal}; look at pigmentation/evaluation, then train again")
     model, spec = load_trained(inputs.trained)
     thresholds = Thresholds.from_json(inputs.evaluation["thresholds"])
-    choice = measured_runtime(model, spec, inputs, folder, thresholds)
+    cases, score = parity_cases(spec, inputs), subset_scores(model, thresholds)
+    choice = choose_runtime(model, cases, folder, score=score, before=inputs.runtime_before)
+    compute = measure_compute(model, max(cases, key=len), choice, score)
     bundle = {
         "wing": "pigmentation",
         "architecture": asdict(model.config),
@@ -93,15 +98,13 @@ def write_release(inputs: ReleaseInputs, folder: Path, upstream: Mapping[str, st
     save_bundle(folder, model.state_dict(), bundle, inputs.card)
     # Never a patient's picture, whatever was passed.
     write_examples(folder, inputs.examples if inputs.synthetic else (), stored_modalities(inputs.captures))
-    return Release(inputs.card, choice.as_json())
+    return Release(inputs.card, choice.as_json(), compute)
 
 
-def measured_runtime(
-    model: FusionModel, spec: InputSpec, inputs: ReleaseInputs, folder: Path, thresholds: Thresholds
-) -> RuntimeChoice:
-    """The fastest runtime that agrees on the validation records, with all their images and with the clinical alone."""
+def parity_cases(spec: InputSpec, inputs: ReleaseInputs) -> list[dict[str, torch.Tensor]]:
+    """The validation records on which runtimes must agree, as the network reads them: modality -> [C, S, S]."""
     stored = {modality.name: modality for modality in stored_modalities(inputs.captures)}
-    cases = [
+    return [
         {
             name: to_tensor(spec.modality(name), stored[name].pixels(row[name]), spec.image_size)
             for name in spec.names
@@ -110,18 +113,30 @@ def measured_runtime(
         for row in inputs.validate[:PARITY_RECORDS]
     ]
 
+
+def subset_scores(
+    model: FusionModel, thresholds: Thresholds
+) -> Callable[[Encode, Sequence[Mapping[str, torch.Tensor]]], torch.Tensor]:
+    """Encoders and N cases to scores [N, K], one for every subset of the modalities: any of them may be asked for.
+
+    The encoders run once a case, and the fusion once for all subsets, as in an answer. Where a case lacks an image,
+    its scores of the subsets with it are those without.
+    """
+    names = model.config.names
+    chosen = torch.tensor([[name in subset for name in names] for subset in subsets(names)])
+
     def score(encode: Encode, some: Sequence[Mapping[str, torch.Tensor]]) -> torch.Tensor:
         parts = []
         with torch.inference_mode():
             for start in range(0, len(some), _BATCH):
                 tokens, present = encoded(encode, model, some[start : start + _BATCH])
-                alone = torch.zeros_like(present)
-                alone[:, spec.names.index(REQUIRED_MODALITY)] = True
-                outputs = [model.fuse(tokens, there).output for there in (present, alone)]
-                parts.append(torch.stack([scores_of(output, model, thresholds) for output in outputs], dim=1))
+                shown = (present[None] & chosen[:, None]).flatten(0, 1)
+                repeated = {name: values.repeat(len(chosen), 1, 1) for name, values in tokens.items()}
+                output = model.fuse(repeated, shown).output
+                parts.append(scores_of(output, model, thresholds).reshape(len(chosen), -1).T)
         return torch.cat(parts)
 
-    return choose_runtime(model, cases, folder, score=score, before=inputs.runtime_before)
+    return score
 
 
 def choose_examples(records: Sequence[Row]) -> list[str]:

@@ -265,7 +265,12 @@ def choose_runtime(
         for name, (_, difference) in found.items()
     ]
     gain = medians[PLAIN] / medians[kept]
-    reason = "nothing else agrees and is clearly faster" if kept == PLAIN else f"{gain:.1f} times faster than {PLAIN}"
+    if kept == PLAIN:
+        reason = "nothing else agrees and is clearly faster"
+    elif gain >= WORTH_IT:
+        reason = f"{gain:.1f} times faster than {PLAIN}"
+    else:
+        reason = "kept from the release before: it agrees, and nothing else is clearly faster"
     return RuntimeChoice(kept, reason, len(cases), found[kept][1], (*tried, *refused))
 
 

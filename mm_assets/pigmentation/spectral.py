@@ -13,6 +13,7 @@ Accepted:
 
 import io
 import json
+import math
 import re
 import zipfile
 import zlib
@@ -26,8 +27,10 @@ from PIL import Image
 from mm_assets.pigmentation.envi import beside, read_envi
 from mm_assets.records.unreadable import UnreadableImage
 
-# 1024 x 1024 pixels of 61 bands: half a gigabyte in memory.
-MAX_CUBE_VALUES = 64_000_000
+# Local files are the user's own: raw cubes of 1024 x 1024 pixels and 448 bands pass (2 GB as float32).
+MAX_CUBE_VALUES = 512_000_000
+# Imagers have some hundred bands; a longer list is no list of them.
+MAX_BANDS = 4096
 _NPY_HEADER_BYTES = 12_000
 MIN_SIDE_PX = 8
 # A requested band may lie this far outside the measured ones; further would be invention.
@@ -54,7 +57,8 @@ def read_cube(name: str, data: bytes, companion: Companion | None = None, *, max
     """The cube in a file's bytes; the kind is told by the content.
 
     name: the file's path, to name its companions by; companion: path -> bytes of a file beside it, FileNotFoundError
-    where there is none; None: there are none (an upload). max_values: most H x W x B.
+    where there is none; None: there are none (an upload). max_values: most H x W x B; a reference may have as many as
+    its cube.
     Raises UnreadableImage: `image_empty`, `cube_unreadable`, `cube_too_large` (found in the header), `cube_too_small`,
     `cube_wrong_bands` (as many wavelengths as bands), `cube_without_wavelengths`, `cube_uncalibrated`.
     """
@@ -222,32 +226,53 @@ def _arrays(data: bytes, max_values: int) -> dict[str, np.ndarray]:
     wanted = {f"{name}.npy": name for name in ("cube", "wavelengths_nm", "white_ref", "dark_ref")}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # Before anything is unpacked: a few kilobytes can hold gigabytes.
-            for entry in archive.infolist():
-                if entry.filename in wanted and entry.file_size > 8 * max_values + _NPY_HEADER_BYTES:
-                    raise UnreadableImage("cube_too_large", f"{entry.filename} unpacks to {entry.file_size:,} bytes")
-            return {
-                name: _array(archive.read(file), name, max_values)
-                for file, name in wanted.items()
-                if file in archive.namelist()
-            }
+            arrays: dict[str, np.ndarray] = {}
+            # The cube first: no reference needs more values than it.
+            most = max_values
+            for file, name in wanted.items():
+                if file in archive.namelist():
+                    arrays[name] = _member(archive, file, name, MAX_BANDS if name == "wavelengths_nm" else most)
+                    most = arrays["cube"].size if "cube" in arrays else 0
+            return arrays
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
         raise UnreadableImage("cube_unreadable", f"the .npz: {error}") from error
 
 
+def _member(archive: zipfile.ZipFile, file: str, what: str, max_values: int) -> np.ndarray:
+    """One array; its header is judged before the rest is unpacked: a few kilobytes can hold gigabytes."""
+    if archive.getinfo(file).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # What NumPy writes; Python unpacks the other kinds without a limit.
+        raise UnreadableImage("cube_unreadable", f"{what} is packed in an unusual way")
+    with archive.open(file) as packed:
+        most_bytes = _checked_bytes(io.BytesIO(packed.read(_NPY_HEADER_BYTES)), what, max_values)
+    with archive.open(file) as packed:
+        return _array(packed.read(most_bytes), what, max_values)
+
+
 def _array(data: bytes, what: str, max_values: int) -> np.ndarray:
     stream = io.BytesIO(data)
+    if _checked_bytes(stream, what, max_values) > len(data):
+        raise UnreadableImage("cube_unreadable", f"{what} ends too early")
+    stream.seek(0)
+    try:
+        return np.lib.format.read_array(stream, allow_pickle=False)
+    except (ValueError, TypeError, EOFError, MemoryError, OverflowError) as error:
+        raise UnreadableImage("cube_unreadable", f"{what}: {type(error).__name__}") from error
+
+
+def _checked_bytes(stream: io.BytesIO, what: str, max_values: int) -> int:
+    """How many bytes the array takes, by its header. Raises UnreadableImage where it may not be read."""
     try:
         version = np.lib.format.read_magic(stream)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = header(stream)
-        if dtype.kind not in "fui" or dtype.itemsize > 8:
-            raise UnreadableImage("cube_unreadable", f"{what} holds {dtype}, not plain numbers")
-        if int(np.prod(shape, dtype=object)) > max_values:
-            raise UnreadableImage("cube_too_large", f"{what} has shape {shape}, more than {max_values:,} values")
-        stream.seek(0)
-        return np.lib.format.read_array(stream, allow_pickle=False)
-    except UnreadableImage:
-        raise
     except Exception as error:  # whatever Python's own parser raises for a header that is no literal
         raise UnreadableImage("cube_unreadable", f"{what}: {type(error).__name__}") from error
+    if dtype.kind not in "fui" or dtype.itemsize > 8:
+        raise UnreadableImage("cube_unreadable", f"{what} holds {dtype}, not plain numbers")
+    if any(side < 0 for side in shape):
+        raise UnreadableImage("cube_unreadable", f"{what} has shape {shape}")
+    values = math.prod(shape)
+    if values > max_values:
+        raise UnreadableImage("cube_too_large", f"{what} has shape {shape}, more than {max_values:,} values")
+    return stream.tell() + values * int(dtype.itemsize)

@@ -4,6 +4,7 @@ Belongs here: what is particular to severity. Does not belong here: the training
 network, evaluation, artifacts.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,7 +24,8 @@ from mm_assets.pigmentation.schema import subsets
 from mm_assets.pigmentation.severity import DEFAULT_THRESHOLDS, Thresholds, severity_ranks
 
 # Raise on any change of loss, network, score or loop (here, model.py, fusion.py, augmentation.py, mm_assets/learning)
-# that makes other weights of the same settings and data: a run kept from before is then trained anew.
+# that makes other weights of the same settings and data: a run kept from before is then trained anew. The asset's
+# code_version is the same number (model_assets.py, which must not import torch; a test compares them).
 TRAINING_VERSION = 3
 COLOR_GAIN = 0.05  # each colour of a training photograph is changed by up to this share
 # The least spread the likelihood may count on: without it one record fitted exactly pays for all others.
@@ -81,11 +83,11 @@ def variant_key(
     weights: Mapping[str, Path | None],
     thresholds: Thresholds,
 ) -> str:
-    """Digest of everything that a run's weights depend on. Pretrained weights are named by size, not by place."""
+    """Digest of everything that a run's weights depend on. Pretrained weights are named by content, not by place."""
     settings = {
         "version": TRAINING_VERSION, "model": asdict(config), "train": asdict(knobs), "inputs": data.spec.as_json(),
         "color_gain": COLOR_GAIN, "least_sigma": LEAST_SIGMA, "spread": SPREAD_SHARE, "thresholds": asdict(thresholds),
-        "weights": {name: path.stat().st_size for name, path in sorted(weights.items()) if path is not None},
+        "weights": {name: _sha256(path) for name, path in sorted(weights.items()) if path is not None},
     }  # fmt: skip
     return run_key(settings, versions)
 
@@ -177,3 +179,8 @@ def expected_score(logits: np.ndarray, thresholds: Thresholds = DEFAULT_THRESHOL
     bounds = np.array([0.0, thresholds.mild, thresholds.moderate, 1.0])
     shifted = np.exp(logits - logits.max(1, keepdims=True))
     return (shifted / shifted.sum(1, keepdims=True)) @ ((bounds[1:] + bounds[:-1]) / 2)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

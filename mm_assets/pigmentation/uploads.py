@@ -19,6 +19,8 @@ from mm_assets.pigmentation.spectral import pseudo_hsl, read_cube, resample_band
 from mm_assets.records.color_images import decode_color, stored_color
 from mm_assets.records.unreadable import UnreadableImage
 
+# 256 x 256 pixels of 122 bands, 32 MB as float32: several uploads are read at once.
+MAX_UPLOAD_VALUES = 8_000_000
 _PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
 _SENTENCES = {
     "image_empty": "The file is empty.",
@@ -108,7 +110,7 @@ def _cube(data: bytes, modality: ModalitySpec, size: int, sizes: StoredSizes) ->
         raise UnreadableImage(
             "cube_wrong_bands", f"a picture of three channels was sent where the model reads {modality.channels} bands"
         )
-    cube = read_cube("upload", data)
+    cube = read_cube("upload", data, max_values=MAX_UPLOAD_VALUES)
     height, width = cube.reflectance.shape[:2]
     cube = resample_bands(cube, modality.wavelengths_nm or cube.wavelengths_nm)
     if cube.reflectance.shape[2] != modality.channels:

@@ -1,10 +1,19 @@
-"""The cursor: each file once, late older ones too, and nothing remembered for ever."""
+"""The cursor: each file once, whatever its time while files are few, and nothing remembered for ever."""
 
 import json
 
+import pytest
+
+from jobs import new_files
 from jobs.new_files import OVERLAP_S, fresh_files
 
 DAY = 86_400.0
+
+
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any listing is too long to be remembered."""
+    monkeypatch.setattr(new_files, "MOST_REMEMBERED", 0)
 
 
 def test_each_file_is_fresh_once_and_again_when_rewritten() -> None:
@@ -15,7 +24,38 @@ def test_each_file_is_fresh_once_and_again_when_rewritten() -> None:
     assert fresh == [(3 * DAY, "a")]
 
 
-def test_a_file_that_arrives_late_with_an_older_time_is_seen() -> None:
+def test_a_file_copied_with_its_old_time_is_seen_once() -> None:
+    _, cursor = fresh_files([(9 * DAY, "a")], None)
+    old = (DAY, "old")
+    fresh, cursor = fresh_files([(9 * DAY, "a"), old], cursor)
+    assert fresh == [old]
+    assert fresh_files([old, (9 * DAY, "a")], cursor) == ([], cursor)
+    assert fresh_files([(2 * DAY, "old"), (9 * DAY, "a")], cursor)[0] == [(2 * DAY, "old")]
+    # Rewritten with an older time: an earlier copy was put back.
+    assert fresh_files([(DAY / 2, "old"), (9 * DAY, "a")], cursor)[0] == [(DAY / 2, "old")]
+
+
+def test_a_listing_that_grows_over_the_bound_and_back_asks_for_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(new_files, "MOST_REMEMBERED", 2)
+    files = [(DAY, "a"), (2 * DAY, "b")]
+    _, cursor = fresh_files(files, None)
+    files.append((DAY / 2, "c"))
+    fresh, cursor = fresh_files(files, cursor)
+    assert fresh == [files[-1]] and fresh_files(files, cursor)[0] == []
+    assert fresh_files([*files, (DAY / 3, "missed")], cursor)[0] == []
+    files = [(2 * DAY, "b"), (3 * DAY, "d")]
+    fresh, cursor = fresh_files(files, cursor)
+    assert fresh == [(3 * DAY, "d")] and fresh_files([*files, (DAY, "e")], cursor)[0] == [(DAY, "e")]
+
+
+def test_the_cursor_of_few_files_holds_those_that_are_there_and_no_name() -> None:
+    _, cursor = fresh_files([(DAY, "gone"), (2 * DAY, "b")], None)
+    _, cursor = fresh_files([(2 * DAY, "b"), (3 * DAY, "c")], cursor)
+    assert len(json.loads(cursor)["known"]) == 2 and not {"b", "c"} & set(json.loads(cursor)["known"])
+
+
+@pytest.mark.usefixtures("many")
+def test_of_many_files_one_that_arrives_late_with_an_older_time_is_seen() -> None:
     _, cursor = fresh_files([(DAY, "a")], None)
     late = (DAY - OVERLAP_S / 2, "late")
     fresh, cursor = fresh_files([(DAY, "a"), late], cursor)
@@ -23,7 +63,8 @@ def test_a_file_that_arrives_late_with_an_older_time_is_seen() -> None:
     assert fresh_files([(DAY, "a"), late], cursor)[0] == []
 
 
-def test_the_cursor_forgets_what_it_no_longer_needs() -> None:
+@pytest.mark.usefixtures("many")
+def test_the_cursor_of_many_files_forgets_what_it_no_longer_needs() -> None:
     _, cursor = fresh_files([(DAY, "old"), (9 * DAY, "new")], None)
     assert json.loads(cursor) == {"mark": 9 * DAY, "seen": {"new": 9 * DAY}}
     assert fresh_files([], cursor) == ([], cursor)

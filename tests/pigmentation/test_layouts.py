@@ -68,7 +68,7 @@ def test_two_images_of_one_name_are_refused_by_the_manifest(tmp_path: Path) -> N
     [
         ("image,label\nimage_001,0.3\n", "label_source"),
         ("name,label\nimage_001,0.3\n", "lacks the columns image"),
-        ("image,label,label_source\nimage_999,0.3,rater\n", "names no image"),
+        ("image,label,label_source\nimage_999,0.3,rater\n", "none of the 1 names"),
         ("image,label,label_source\nimage_001,much,rater\n", "value of label"),
         ("image,patient_id\nimage_001,a\nimage_001.jpg,b\n", "twice"),
         ("image,label\n", "no rows"),
@@ -79,6 +79,13 @@ def test_a_table_of_labels_that_cannot_be_used_says_why(tmp_path: Path, table: s
     root = tree(tmp_path, **FOLDERS, **{"labels.csv": table})
     with pytest.raises(LayoutError, match=match):
         read_layout(root, "folders")
+
+
+@pytest.mark.parametrize("table", ["image\nMuster_Erika\n", "image\nimage_001\nimage_001.jpg\n"])
+def test_errors_count_images_and_do_not_name_them(tmp_path: Path, table: str) -> None:
+    with pytest.raises(LayoutError) as refused:
+        read_layout(tree(tmp_path, **FOLDERS, **{"labels.csv": table}), "folders")
+    assert "Muster" not in str(refused.value) and "image_0" not in str(refused.value)
 
 
 def test_derm7pt(tmp_path: Path) -> None:

@@ -1,11 +1,20 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mm_assets.pigmentation import assets
 from mm_assets.pigmentation.lesion_split import SplitError, patients_in_two_splits, split_counts, split_lesions
 from mm_assets.pigmentation.schema import SEVERITIES, SPLIT_SCHEMA, TONES
+from resources.artifact_record import Artifact
+from resources.dagster_resources import House
 
 
 def lesions(patients: int, seed: int = 0, official: list[str | None] | None = None) -> pa.Table:
@@ -89,3 +98,91 @@ def test_too_few_patients_and_no_records_say_so() -> None:
         split_lesions(lesions(2), seed=0)
     with pytest.raises(SplitError, match="no record to divide"):
         split_lesions(lesions(2).slice(0, 0), seed=0)
+
+
+FRACTIONS = (0.6, 0.12, 0.28)
+
+
+def split_of(divided: pa.Table) -> dict[str, str]:
+    return dict(zip(divided["patient_id"].to_pylist(), divided["split"].to_pylist(), strict=True))
+
+
+def of_patients(table: pa.Table, first: int, last: int) -> pa.Table:
+    """The records of patients first..last-1."""
+    return table.filter(pc.is_in(table["patient_id"], pa.array([f"p{n}" for n in range(first, last)])))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), gone=st.integers(0, 59))
+def test_a_patient_more_or_less_moves_nobody(seed: int, gone: int) -> None:
+    table = lesions(61, seed)
+    before = split_of(split_lesions(of_patients(table, 0, 60), seed, FRACTIONS))
+    more = split_of(split_lesions(table, seed, FRACTIONS, kept=before))
+    assert {patient: more[patient] for patient in before} == before and more.keys() - before.keys() == {"p60"}
+    less = table.filter(pc.not_equal(table["patient_id"], f"p{gone}"))
+    after = split_of(split_lesions(less, seed, FRACTIONS, kept=more))
+    assert after == {patient: name for patient, name in more.items() if patient != f"p{gone}"}
+
+
+def test_patients_that_come_one_by_one_are_spread_as_patients_that_come_at_once() -> None:
+    table = lesions(900)
+    divided = split_lesions(of_patients(table, 0, 300), 0, FRACTIONS)
+    for patients in range(301, 500):
+        divided = split_lesions(of_patients(table, 0, patients), 0, FRACTIONS, kept=split_of(divided))
+    divided = split_lesions(table, 0, FRACTIONS, kept=split_of(divided))
+    counts = split_counts(table, divided)
+    for part, share in zip(("train", "validate", "test"), FRACTIONS, strict=True):
+        assert counts[part]["records"] / table.num_rows == pytest.approx(share, abs=0.01)
+        for name in (*SEVERITIES, *TONES, "no label"):
+            everywhere = sum(counts[other][name] for other in counts)
+            assert counts[part][name] / everywhere == pytest.approx(share, abs=0.06), (part, name)
+
+
+def test_an_official_split_rules_over_the_one_before() -> None:
+    table = lesions(30, official=["train", "validate", "test"] * 10)
+    kept = {f"p{n}": "train" for n in range(30)}
+    assert split_lesions(table, seed=0, kept=kept).equals(split_lesions(table, seed=0))
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    monkeypatch.setenv("MM_SCRATCH", str(tmp_path / "scratch"))
+    return House(home=str(tmp_path / "home"))
+
+
+def split_again(
+    house: House, table: pa.Table, *, tree: dict[str, Any] | None = None, **config: float
+) -> tuple[Artifact, str, dict[str, str]]:
+    """Publish `table` as the lesions of an image set and materialise the split: artifact, what it tells, patients."""
+    store = house.artifacts()
+    with store.draft("pigmentation", "source") as draft:
+        draft.write_json("source.json", {"tree": tree} if tree else {"url": "u", "layout": "manifest"})
+        source = draft.publish(upstream={}, synthetic=tree is not None, run_id=None)
+    with store.draft("pigmentation", "lesions") as draft:
+        draft.write_table("lesions.parquet", table.filter(pc.is_valid(table["severity"])))
+        draft.publish(upstream={"pigmentation/source": source.version}, synthetic=tree is not None, run_id=None)
+    run_config = {"ops": {"pigmentation__split": {"config": config}}}
+    with dg.instance_for_test() as instance:
+        done = dg.materialize([assets.split], resources={"house": house}, run_config=run_config, instance=instance)
+        (event,) = done.get_asset_materialization_events()
+        told = event.materialization.metadata["patients seen before"].value
+    artifact = store.current("pigmentation", "split")
+    return artifact, str(told), split_of(store.read_table(artifact, "split.parquet"))
+
+
+def test_the_published_split_is_frozen(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = lesions(61)
+    first, told, before = split_again(house, of_patients(table, 0, 60))
+    assert told.startswith("all divided: no version before")
+    assert json.loads(house.artifacts().local_file(first, "split.json").read_bytes())["seed"] == 0
+    again, told, _ = split_again(house, of_patients(table, 0, 60))
+    assert (again.version, told) == (first.version, "keep their split")
+    _, _, more = split_again(house, table)
+    assert len(more) > len(before) and {patient: more[patient] for patient in before} == before
+    _, told, shares = split_again(house, table, train=0.5, validate_=0.25, test=0.25)
+    assert told == "all divided anew: the version before was made with other fractions" and shares != more
+    _, told, rendered = split_again(house, table, tree={"patients": 61}, train=0.5, validate_=0.25, test=0.25)
+    assert told.endswith("other rendered") and rendered == shares
+    monkeypatch.setenv("MM_SEED", "7")
+    _, told, seeded = split_again(house, table)
+    assert told.endswith("other fractions, rendered, seed") and seeded != more

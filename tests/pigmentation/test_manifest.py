@@ -13,6 +13,7 @@ from mm_assets.pigmentation.manifest import (
     ManifestRows,
     check_manifest,
     read_manifest_file,
+    says_synthetic,
 )
 from mm_assets.pigmentation.schema import LABEL_SOURCES, MANIFEST_SCHEMA, MODALITIES, REJECTED_SCHEMA
 
@@ -70,6 +71,15 @@ def test_a_row_that_breaks_a_rule_is_rejected_with_its_reason(changes: Row, reas
     assert result.rejected["reason"].to_pylist() == [reason]
     assert result.rejected["detail"].to_pylist() == [MANIFEST_REASONS[reason]]
     assert result.rows["capture_id"].to_pylist() == ["good"]
+
+
+@pytest.mark.parametrize("second", ["rater", "mMASI/24", "derived_delta_melanin"])
+def test_rendered_labels_beside_others_are_refused(second: str) -> None:
+    rendered, other = row(label_source="synthetic"), row("c2", lesion_id="l2", label_source=second)
+    with pytest.raises(ManifestError, match="mixes 1 rows of label_source 'synthetic' with 1 of other"):
+        checked(rendered, other)
+    unlabelled = other | {"label": None}
+    assert says_synthetic(checked(rendered, unlabelled).rows) and not says_synthetic(checked(other).rows)
 
 
 def test_a_repeated_capture_id_rejects_every_row_that_has_it() -> None:

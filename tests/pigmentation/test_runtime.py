@@ -1,6 +1,7 @@
 """The runtime of a release: chosen by agreement and time, told in the bundle, replaced where it is not to be had."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import torch
 
 from mm_assets.pigmentation import runtime
 from mm_assets.pigmentation.case import SkinCase
+from mm_assets.pigmentation.compute_table import measure_compute
 from mm_assets.pigmentation.model import FusionModel
 from mm_assets.pigmentation.predictor import SkinPredictor, encoded
-from mm_assets.pigmentation.release import NotReleasable, choose_examples, write_release
+from mm_assets.pigmentation.release import NotReleasable, choose_examples, subset_scores, write_release
 from mm_assets.pigmentation.runtime import LEAST_RECORDS, PLAIN, Encode, choose_runtime, load_runtime, torch_encode
+from mm_assets.pigmentation.schema import subsets
+from mm_assets.pigmentation.severity import Thresholds
 from tests.pigmentation import tiny_skin_release as tiny
 
 needs_openvino = pytest.mark.skipif(not runtime.openvino_installed(), reason="the extra `cpu` is not installed")
@@ -66,6 +70,7 @@ def test_openvino_gives_the_tokens_of_torch_at_any_batch_size(model: FusionModel
 
 @needs_openvino
 def test_conversion_tells_nobody(model: FusionModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")  # first: its import makes a reporter, and reports nothing
     telemetry = pytest.importorskip("openvino_telemetry")
 
     def refuse(*_: object, **__: object) -> None:
@@ -98,6 +103,77 @@ def test_the_fastest_that_agrees_is_chosen_and_its_files_kept(
     assert set(choice.as_spec()) == {"name", "largest_difference", "tolerance", "records"}
     assert "ms" not in json.dumps(choice.as_spec())
     assert {trial["verdict"] for trial in choice.as_json()["trials"]} >= {"chosen", "agrees", "left out of this test"}
+
+
+def test_a_runtime_kept_from_before_is_not_called_faster_when_it_is_slower(
+    model: FusionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(monkeypatch, "torch-bfloat16")
+    timed(monkeypatch, {PLAIN: 9.0, "torch-bfloat16": 10.0})
+    choice = choose_runtime(
+        model, tensors(LEAST_RECORDS), tmp_path, score=scores(model), tolerance=1.0, before="torch-bfloat16"
+    )
+    assert choice.name == "torch-bfloat16" and "kept from the release before" in choice.reason
+    assert "times faster" not in choice.reason
+
+
+def test_runtimes_are_compared_on_every_subset_with_the_encoders_run_once(model: FusionModel) -> None:
+    """One whose tokens go wrong only for the photograph with dermoscopy alone must be seen."""
+    calls: list[str] = []
+    plain = torch_encode(model)
+
+    def encode(modality: str, images: torch.Tensor) -> torch.Tensor:
+        calls.append(modality)
+        return plain(modality, images)
+
+    cases = tensors(3)
+    cases[1] = {name: cases[1][name] for name in ("clinical", "multispectral")}
+    found = subset_scores(model, Thresholds())(encode, cases)
+    assert found.shape == (3, 4) and sorted(calls) == sorted(model.config.names)
+    for column, subset in enumerate(subsets(model.config.names)):
+        for row, case in enumerate(cases):
+            less = {name: image for name, image in case.items() if name in subset}
+            with torch.inference_mode():
+                alone = model.fuse(*encoded(plain, model, [less])).output[0, 0]
+            assert float(found[row, column]) == pytest.approx(float(alone), abs=1e-5)
+    assert len(set(found[0].tolist())) == 4
+
+
+def test_a_release_measures_what_one_case_costs_and_keeps_it_out_of_the_bundle(tmp_path: Path) -> None:
+    compute = tiny.write_tiny_release(tmp_path / "release").compute
+    parts = {part.name: part for part in compute.parts}
+    encoders = [part.parameters for name, part in parts.items() if name.startswith("encoder")]
+    assert len(encoders) == 3
+    assert parts["total"].parameters == sum(encoders) + parts["fusion"].parameters + parts["head"].parameters
+    weights = (tmp_path / "release" / "model.safetensors").stat().st_size
+    assert parts["total"].weight_bytes == pytest.approx(weights, rel=0.2)
+    assert compute.images == 3 and compute.answers[0].runtime == PLAIN and compute.answers[0].milliseconds > 0
+    if sys.platform == "linux" and compute.answers[0].peak_mb is not None:
+        assert compute.answers[0].peak_mb > 50 and compute.answers[0].rise_mb is not None
+    table = compute.markdown()
+    assert "| total |" in table and "ms for one case with 3 images" in table and PLAIN in table
+    assert "milliseconds" not in (tmp_path / "release" / "model.json").read_text()
+
+
+def test_the_table_shows_the_times_of_the_runtimes_that_were_tried(model: FusionModel) -> None:
+    trials = (
+        runtime.Trial(PLAIN, 0.0, 10.0, "agrees"),
+        runtime.Trial("openvino-f32", 0.0, 4.0, "chosen"),
+        runtime.Trial("openvino-bf16", 0.1, None, "differs"),
+    )
+    choice = runtime.RuntimeChoice("openvino-f32", "2.5 times faster", 64, 0.0, trials)
+    table = measure_compute(model, tensors(1)[0], choice, scores(model))
+    on_cpu = {one.runtime: one.milliseconds for one in table.answers if one.device.startswith("CPU")}
+    assert on_cpu == {PLAIN: 10.0, "openvino-f32": 4.0}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_the_table_has_a_row_of_the_gpu(model: FusionModel) -> None:
+    choice = runtime.RuntimeChoice(PLAIN, "nothing else", 64, 0.0, ())
+    table = measure_compute(model, tensors(1)[0], choice, scores(model))
+    [gpu] = [one for one in table.answers if not one.device.startswith("CPU")]
+    assert gpu.milliseconds > 0 and gpu.peak_mb is not None and gpu.rise_mb is not None
+    assert next(model.parameters()).device.type == "cpu"
 
 
 def test_a_small_gain_or_a_difference_keeps_plain_torch(

@@ -17,6 +17,7 @@ FACTS = CardFacts(
     upstream={"pigmentation/model": "abc123", "pigmentation/lesions": "def456"},
     records={"train": 1200, "validate": 240, "test": 720},
     label_sources={"synthetic": 2160},
+    tone_sources={"manifest": 2000, "image": 160},
     inputs={"clinical": "sRGB photograph", "multispectral": "12 bands from 450 to 950 nm"},
     encoder="test_resnet, random start",
     parameters={"encoder clinical": 1000, "head": 200, "total": 85_135_343},
@@ -66,7 +67,8 @@ def test_every_tone_is_in_the_fairness_table_and_few_records_are_marked(evaluati
     fairness = card.split("## Fairness")[1].split("## ")[0]
     assert all(f"| {tone}" in fairness for tone in TONES)
     assert "dark *" in fairness and "lesion lightness" in fairness and "Worst over best" in fairness
-    alone = evaluate(example(), replace(SETTINGS, least_tone_records=9999))
+    assert "estimated from the photograph 160, given by the manifest 2,000" in fairness
+    alone = evaluate(example(), replace(SETTINGS, least_tone_lesions=9999))
     assert "Too few skin tones" in model_card(alone, FACTS)
 
 

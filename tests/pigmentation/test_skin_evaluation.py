@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skin_scores import SUBSETS, example
 
+from mm_assets.learning import regression_metrics as rm
 from mm_assets.learning.metrics import MetricInputError
 from mm_assets.pigmentation.deletion import DeletionCurves
 from mm_assets.pigmentation.evaluation import Evaluation, EvaluationSettings, csv_of, csv_row, evaluate
@@ -83,11 +84,35 @@ def test_tones_with_few_records_are_listed_and_not_judged(inputs: EvaluationInpu
     assert h["n_tones_judged"] == len(judged) < len(TONES)
     assert h["worst_tone_ratio"] == pytest.approx(max(judged.values()) / min(judged.values()))
     assert h["worst_tone_ratio_ci_low"] < h["worst_tone_ratio"] < h["worst_tone_ratio_ci_high"]
-    strict = evaluate(inputs, replace(SETTINGS, least_tone_records=10_000)).headline
+    strict = evaluate(inputs, replace(SETTINGS, least_tone_lesions=10_000)).headline
     assert strict["worst_tone_ratio"] is None and strict["n_tones_judged"] == 0
     unknown = evaluate(with_test(inputs, tones=np.array(["unknown"] * 720)), SETTINGS)
     assert unknown.headline["least_tone_n"] == 0
     assert {row["tone"] for row in rows(unknown, "tones")} == {"unknown"}
+
+
+def test_visits_of_one_lesion_are_one_lesion(inputs: EvaluationInputs) -> None:
+    """Twice as many records of the same lesions make no tone judged."""
+    test = inputs.test
+    # Records k and k + 6 have one tone and become two visits of one lesion.
+    visits = [f"{12 * (k // 12) + k % 6}@{k % 12 // 6 + 1}" for k in range(len(test.record_ids))]
+    found = evaluate(with_test(inputs, record_ids=visits), replace(SETTINGS, least_tone_lesions=61))
+    rows_of = [r for r in rows(found, "tones") if (r["predictor"], r["subset"]) == ("fused", "clinical")]
+    assert all(r["n_test"] == 120 and r["n_lesions"] == 60 and r["few"] for r in rows_of)
+    assert found.headline["least_tone_n"] <= 60 and found.headline["n_tones_judged"] == 0
+
+
+def test_every_tone_has_the_metrics_of_the_subsets(inputs: EvaluationInputs, evaluation: Evaluation) -> None:
+    test = inputs.test
+    dark = next(r for r in rows(evaluation, "tones") if (r["tone"], r["subset"]) == ("dark", EVERY))
+    use = (test.tones == "dark") & test.available(EVERY)
+    truth, predicted = test.targets[use], test.scores["fused", 0, EVERY][use]
+    expected = rm.agreement(truth, predicted)
+    for name in ("mae", "mse", "rmse", "r2", "spearman", "icc", "bias", "limits_low", "limits_high"):
+        assert dark[name] == pytest.approx(expected[name]), name
+    assert 0.8 < dark["kappa"] <= 1
+    for name in ("mae", "r2", "icc", "kappa", "limits_low", "limits_high", "coverage"):
+        assert dark[f"{name}_low"] <= dark[name] <= dark[f"{name}_high"], name
 
 
 def test_a_model_that_is_worse_on_dark_skin_shows_it(inputs: EvaluationInputs) -> None:
@@ -95,7 +120,7 @@ def test_a_model_that_is_worse_on_dark_skin_shows_it(inputs: EvaluationInputs) -
     test = inputs.test
     off = np.where(test.tones == "dark", 0.1, 0.0)
     biased = {**test.scores, key: np.clip(test.scores[key] - off, 0, 1)}
-    found = evaluate(with_test(inputs, scores=biased), replace(SETTINGS, least_tone_records=50))
+    found = evaluate(with_test(inputs, scores=biased), replace(SETTINGS, least_tone_lesions=50))
     assert found.headline["worst_tone"] == "dark" and found.headline["worst_tone_ratio_ci_low"] > 1.5
     dark = next(r for r in rows(found, "tones") if (r["tone"], r["subset"]) == ("dark", EVERY))
     assert dark["bias_high"] < 0 and dark["coverage"] < 0.5
@@ -127,6 +152,9 @@ def test_several_seeds_are_averaged_and_the_released_one_is_best_on_validate() -
     each = [np.abs(inputs.test.scores["fused", s, EVERY] - inputs.test.targets)[complete].mean() for s in (0, 1, 2)]
     assert found.headline["mae_all"] == pytest.approx(np.mean(each))
     assert found.headline["released_mae"] == pytest.approx(each[2])
+    told = found.as_json()["errors"]
+    assert list(told) == SUBSETS and told[EVERY]["value"] == pytest.approx(each[2]) != pytest.approx(np.mean(each))
+    assert told[EVERY]["low"] < each[2] < told[EVERY]["high"]
     row = next(r for r in rows(found, "subsets") if (r["variant"], r["subset"]) == ("fused", EVERY))
     assert row["n_seeds"] == 3 and row["mae_sd"] == pytest.approx(np.std(each, ddof=1))
 
@@ -195,6 +223,12 @@ def test_a_set_without_one_modality_is_evaluated_without_it(inputs: EvaluationIn
     found = evaluate(EvaluationInputs(reduced(inputs.validate), reduced(inputs.test), two), SETTINGS)
     assert set(found.conformal) == names
     assert found.headline["n_test_complete"] == 630
+
+
+def test_a_split_without_a_whole_record_says_what_to_add(inputs: EvaluationInputs) -> None:
+    none = {k: np.full(len(v), np.nan) if k[2] == EVERY else v for k, v in inputs.test.scores.items()}
+    with pytest.raises(MetricInputError, match="add records that have every image"):
+        evaluate(with_test(inputs, scores=none), SETTINGS)
 
 
 def test_inputs_that_would_mislead_are_refused(inputs: EvaluationInputs) -> None:

@@ -1,5 +1,7 @@
 """Answers of a released model: the same as the network's, batched as alone, whatever images are there."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +55,22 @@ def test_an_answer_says_what_was_read_and_where_it_comes_from(predictor: SkinPre
     assert answer.interval_high == pytest.approx(min(1, answer.score + 0.1), abs=0.0011)
     assert answer.provenance.data_version == "feedbeef" and answer.provenance.value == pytest.approx(0.08 / 3)
     assert answer.model_version == "v1"
+
+
+def test_a_model_of_derived_labels_says_so_in_every_answer(folder: Path) -> None:
+    from ui.pages.components.lesion import notices
+
+    spec = json.loads((folder / "model.json").read_text())
+    copy = folder.parent / "derived"
+    shutil.copytree(folder, copy)
+    (copy / "model.json").write_text(json.dumps({**spec, "metrics": {**spec["metrics"], "derived_labels": 3}}))
+    derived = SkinPredictor.load(copy, version="v1", run_id=None).predict(SkinCase(tiny.photograph_bytes()))
+    [warning] = [warning for warning in derived.warnings if warning.code == "derived_labels"]
+    assert "computed from pixels" in warning.message and "not clinical truth" in warning.message
+    assert "Trained on derived labels." in notices(derived.warnings, [])
+    (copy / "model.json").write_text(json.dumps({**spec, "metrics": {**spec["metrics"], "derived_labels": 0}}))
+    plain = SkinPredictor.load(copy, version="v1", run_id=None).predict(SkinCase(tiny.photograph_bytes()))
+    assert "derived_labels" not in [warning.code for warning in plain.warnings]
 
 
 def test_the_clinical_photograph_alone_is_enough(predictor: SkinPredictor) -> None:

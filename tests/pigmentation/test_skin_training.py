@@ -10,6 +10,7 @@ from mm_assets.learning.training import TrainConfig
 from mm_assets.pigmentation import training
 from mm_assets.pigmentation.datasets import input_spec, open_lesion_data, pack_pixels, split_records
 from mm_assets.pigmentation.fusion import FusionConfig
+from mm_assets.pigmentation.model_assets import model
 from mm_assets.pigmentation.schema import PREDICTION_SCHEMA, VARIANTS
 from mm_assets.pigmentation.severity import DEFAULT_THRESHOLDS, Thresholds
 from mm_assets.pigmentation.train_job import joined, load_trained, run_train_job, train_jobs, training_record
@@ -133,6 +134,11 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_weights(data, tmp_path, mon
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
+def test_the_asset_is_of_the_version_of_its_training():
+    (key,) = model.keys
+    assert model.code_versions_by_key[key] == str(training.TRAINING_VERSION)
+
+
 def test_a_run_is_named_by_what_its_weights_depend_on(data, tmp_path, monkeypatch):
     weights = tmp_path / "w.safetensors"
     weights.write_bytes(b"123")
@@ -140,10 +146,12 @@ def test_a_run_is_named_by_what_its_weights_depend_on(data, tmp_path, monkeypatc
     def key(config=config_of(data), knobs=TRAIN, versions=VERSIONS, weights=None, thresholds=DEFAULT_THRESHOLDS):
         return variant_key(config, knobs, data, versions, weights or {}, thresholds)
 
-    first = key()
+    first, pretrained = key(), key(weights={"clinical": weights})
+    weights.write_bytes(b"124")
+    assert key(weights={"clinical": weights}) not in (first, pretrained)  # other content of the same size
     others = [
         key(config=config_of(data, dropout=0.2)), key(knobs=replace(TRAIN, seed=1)), key(versions={}),
-        key(weights={"clinical": weights}), key(thresholds=Thresholds(0.3, 0.6)),
+        pretrained, key(thresholds=Thresholds(0.3, 0.6)),
     ]  # fmt: skip
     for name in ("TRAINING_VERSION", "COLOR_GAIN", "LEAST_SIGMA", "SPREAD_SHARE"):
         with monkeypatch.context() as patch:

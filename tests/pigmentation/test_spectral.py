@@ -1,6 +1,7 @@
 import io
 import json
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 
@@ -200,6 +201,47 @@ def test_the_limit_of_values_is_the_callers() -> None:
         with pytest.raises(UnreadableImage) as caught:
             read_cube("a.hdr", data, beside, max_values=values.size - 1)
         assert caught.value.reason_code == "cube_too_large"
+
+
+@pytest.mark.parametrize("name", ["cube", "wavelengths_nm", "white_ref", "dark_ref"])
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_bomb_in_any_array_is_refused_by_its_header(name: str, where: str) -> None:
+    bomb = np.zeros((4_000_000,), np.float64)  # 32 MB in 31 kB
+    arrays = {"cube": reflectance(), "wavelengths_nm": BANDS}
+    arrays.pop(name, None)
+    arrays = {name: bomb, **arrays} if where == "before" else {**arrays, name: bomb}
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    assert len(stream.getvalue()) < 200_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnreadableImage) as caught:
+            read_cube("a.npz", stream.getvalue(), max_values=3_000_000)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert caught.value.reason_code == "cube_too_large"
+    assert most < 2_000_000
+
+
+def test_a_raw_cube_of_a_local_file_passes_by_its_header_and_an_upload_has_less_room() -> None:
+    from mm_assets.pigmentation.spectral import MAX_CUBE_VALUES
+    from mm_assets.pigmentation.uploads import MAX_UPLOAD_VALUES
+
+    assert MAX_UPLOAD_VALUES <= 10_000_000 < 1024 * 1024 * 448 < MAX_CUBE_VALUES
+
+
+@pytest.mark.parametrize("shape", ["(-9, 9, 4)", "(-9, -9, 4)"])
+def test_a_negative_shape_and_an_array_that_is_cut_off_are_unreadable(shape: str) -> None:
+    data = npz(cube=reflectance(), wavelengths_nm=BANDS)
+    stored = repr(reflectance().shape).encode()
+    spoiled = npy(reflectance()).replace(stored, shape.ljust(len(stored)).encode())
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(stream, "w") as new:
+        new.writestr("cube.npy", spoiled)
+        new.writestr("wavelengths_nm.npy", old.read("wavelengths_nm.npy"))
+    assert reason(stream.getvalue()) == "cube_unreadable"
+    assert reason(npy(reflectance())[:-8]) == "cube_unreadable"
 
 
 def test_a_broken_sidecar_says_so() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ui.microbatch import MicroBatcher
+from ui.microbatch import BatcherClosed, MicroBatcher
 
 WAIT_S = 10
 
@@ -102,3 +102,20 @@ def test_a_closed_batcher_answers_what_waits_and_refuses_more() -> None:
     assert waiting.result(0) == 8
     with pytest.raises(RuntimeError):
         batcher.submit(model.answer, 5)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_died_tells_its_caller_and_is_replaced() -> None:
+    batcher = MicroBatcher[int, int]()
+
+    def ends(items: Sequence[int]) -> list[int]:
+        raise SystemExit
+
+    with pytest.raises(RuntimeError, match="thread ended"):
+        batcher.submit(ends, 1).result(WAIT_S)
+    assert batcher._thread is not None
+    batcher._thread.join(WAIT_S)
+    assert batcher.submit(lambda items: [2 * item for item in items], 4).result(WAIT_S) == 8
+    batcher.close()
+    with pytest.raises(BatcherClosed):
+        batcher.submit(ends, 1)

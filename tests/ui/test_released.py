@@ -1,10 +1,12 @@
 """A new release is served without a restart; a broken one never replaces a working one."""
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from mm_assets.learning.bundle import BundleIncomplete
 from tests.ui.fakes import FakePredictor, FakeStore, fake_load
 from ui.released import ReleasedModel
 
@@ -71,6 +73,51 @@ def test_unreachable_store_is_tried_again() -> None:
     store.unreachable = False
     assert held.refresh() is True
     assert held.last_error is None
+
+
+def test_a_failure_that_may_pass_is_tried_again_after_growing_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, clock, tried = FakeStore("a" * 16), [100.0], [0]
+    held = released(store)
+
+    def no_memory(*_: object) -> None:
+        tried[0] += 1
+        raise MemoryError
+
+    monkeypatch.setattr("ui.released.time.monotonic", lambda: clock[0])
+    with monkeypatch.context() as patched:
+        patched.setattr("tests.ui.fakes.FakePredictor.try_once", no_memory)
+        at = []
+        for _ in range(400):
+            before = tried[0]
+            held.refresh()
+            if tried[0] > before:
+                at.append(clock[0])
+            clock[0] += 1
+    pauses = [later - earlier for earlier, later in pairwise(at)]
+    assert pauses == [1, 2, 4, 8, 16, 32, *[60] * (len(pauses) - 6)] and len(pauses) > 8
+    assert held.current is None
+    clock[0] += 60
+    assert held.refresh() is True
+    assert held.last_error is None
+
+
+def test_a_broken_release_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("ui.released.time.monotonic", lambda: clock[0])
+    store, tried = FakeStore("broken1"), [0]
+
+    def load(*_: object) -> FakePredictor:
+        tried[0] += 1
+        raise BundleIncomplete("model.json lacks 'errors': release the model again")
+
+    held: ReleasedModel[FakePredictor] = ReleasedModel(store, "mimic", load)  # type: ignore[arg-type]
+    for _ in range(5):
+        held.refresh()
+        clock[0] += 1000
+    assert tried == [1]
+    store.version = "broken2"
+    held.refresh()
+    assert tried == [2]
 
 
 def test_watching_thread_notices_a_release_and_ends() -> None:

@@ -14,7 +14,7 @@ from mm_assets.pigmentation.schema import subset_name, subsets
 from mm_assets.pigmentation.uploads import ReadImage
 from tests.pigmentation import tiny_skin_release as tiny
 from ui.pages.components import lesion
-from ui.pigmentation.results import images_of, readme_table, subset_table
+from ui.pigmentation.results import DERIVED_SENTENCE, images_of, readme_table, subset_table
 
 
 def read(modality: str) -> ReadImage:
@@ -93,9 +93,14 @@ def test_the_closing_table_fits_a_terminal_and_shows_the_baselines() -> None:
     assert any("melanin index" in line and "50%" in line for line in lines)
 
 
+def test_the_closing_table_says_that_derived_labels_are_no_truth() -> None:
+    assert DERIVED_SENTENCE not in str(subset_table(ROWS, BASELINES, title="t").title)
+    assert DERIVED_SENTENCE in str(subset_table(ROWS, BASELINES, title="t", derived_labels=3).title)
+
+
 def test_the_readme_has_the_same_rows() -> None:
     head = dict.fromkeys(("worst_tone_ratio", "worst_tone_ratio_ci_low", "worst_tone_ratio_ci_high", "coverage90"), 1.0)
-    head |= {"n_test_complete": 9, "n_patients_test": 5, "n_seeds": 1}
+    head |= {"n_test_complete": 9, "n_patients_test": 5, "n_seeds": 1, "derived_labels": 0}
     results = {
         "headline": head, "synthetic": True, "date": "d", "machine": "m", "commit": "c", "wing": "pigmentation",
         "subsets": ROWS, "baselines": BASELINES,
@@ -103,3 +108,5 @@ def test_the_readme_has_the_same_rows() -> None:
     table = readme_table(results)
     assert "| fused | + dermoscopy | 0.0200 | 0.0100 to 0.0300 | 10% |" in table
     assert "| melanin index | photograph | 0.1000 | 0.0100 to 0.0300 | 50% |" in table
+    assert DERIVED_SENTENCE not in table
+    assert DERIVED_SENTENCE in readme_table({**results, "headline": {**head, "derived_labels": 3}})

@@ -1,6 +1,10 @@
 """`POST /predict/pigmentation` and its older address: statuses, headers, and one handler behind both."""
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +14,8 @@ from mm_assets.pigmentation.severity import severity_of
 from tests.pigmentation.tiny_skin_release import cube_bytes, photograph_bytes
 from tests.ui.fakes import FakeStore
 from tests.ui.skin_models import skin_model, skin_store
+from ui.microbatch import MicroBatcher
+from ui.routes import pigmentation
 from ui.server import assemble
 
 PROBLEM = "application/problem+json"
@@ -128,6 +134,85 @@ def test_an_empty_file_input_of_a_browser_counts_as_not_sent(client: TestClient)
     )
     assert answer.status_code == 200, answer.text
     assert answer.json()["modalities"] == ["clinical"]
+
+
+def test_maps_of_attention_come_when_asked_for(client: TestClient) -> None:
+    files = {"clinical_image": ("a.jpg", PHOTOGRAPH, "image/jpeg"), "multispectral_image": ("a.npz", cube_bytes(), "")}
+    plain = client.post("/predict/pigmentation", files=files).json()
+    asked = client.post("/predict/pigmentation", files=files, data={"explain": "true"}).json()
+    assert plain["attention"] is None
+    assert set(asked["attention"]) == {"clinical", "multispectral"}
+    for name, rows in asked["attention"].items():
+        assert len(rows) == len(rows[0]) > 1
+        assert sum(sum(row) for row in rows) == pytest.approx(asked["attention_mass"][name], abs=0.001)
+    assert {**asked, "attention": None} == plain
+
+
+class Slow:
+    """A reader that counts how many cases are decoded at once."""
+
+    def __init__(self, predictor: Any) -> None:
+        self.predictor, self.now, self.most, self.lock = predictor, 0, 0, threading.Lock()
+        self.provenance, self.examples, self.notes = predictor.provenance, (), ()
+
+    def prepare(self, case: Any, *, explain: bool = False) -> Any:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        time.sleep(0.05)
+        with self.lock:
+            self.now -= 1
+        return self.predictor.prepare(case, explain=explain)
+
+    def answer(self, prepared: Any) -> Any:
+        return self.predictor.answer(prepared)
+
+
+def test_no_more_cases_are_decoded_at_once_than_there_are_cores(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pigmentation.os, "cpu_count", lambda: 2)
+    held = skin_model(store)
+    assert held.current is not None
+    slow = Slow(held.current.predictor)
+    held.current = replace(held.current, predictor=slow)  # type: ignore[arg-type]
+    client = TestClient(assemble({"pigmentation": held}))
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: ask(client, clinical=PHOTOGRAPH).status_code, range(8)))
+    assert answers == [200] * 8 and slow.most == 2
+
+
+class Stuck(MicroBatcher[Any, Any]):
+    """Never answers."""
+
+    def submit(self, run: Any, item: Any) -> Any:
+        return Future()
+
+
+def test_waiting_too_long_is_a_problem_and_not_a_hang(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pigmentation, "ANSWER_S", 0.05)
+    monkeypatch.setattr(pigmentation, "MicroBatcher", Stuck)
+    answer = ask(client_of(store), clinical=PHOTOGRAPH)
+    assert (answer.status_code, answer.json()["code"]) == (503, "busy")
+    assert answer.headers["content-type"] == PROBLEM
+
+
+def test_batching_ends_with_the_application(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[MicroBatcher[Any, Any]] = []
+
+    class Kept(MicroBatcher[Any, Any]):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr(pigmentation, "MicroBatcher", Kept)
+    with client_of(store) as running:
+        assert ask(running, clinical=PHOTOGRAPH).status_code == 200
+        [batcher] = made
+        assert batcher._thread is not None and batcher._thread.is_alive()
+    assert not batcher._thread.is_alive()
+    late = ask(running, clinical=PHOTOGRAPH)
+    assert (late.status_code, late.json()["code"]) == (503, "shutting_down")
 
 
 def test_a_broken_body_is_400(client: TestClient) -> None:

@@ -65,7 +65,9 @@ class PigmentationEntry(Wing):
             store.read_table(evaluation, f"{name}.parquet").to_pylist() for name in ("subsets", "baselines")
         )
         kind = "SYNTHETIC data" if evaluation.synthetic else "real data"
-        return subset_table(subsets, baselines, title=f"pigmentation, held-out test split, {kind}")
+        derived = int(evaluation.metrics.get("derived_labels") or 0)
+        title = f"pigmentation, held-out test split, {kind}"
+        return subset_table(subsets, baselines, title, derived_labels=derived)
 
     def readme_table(self, results: Mapping[str, Any]) -> str:
         from ui.pigmentation.results import readme_table

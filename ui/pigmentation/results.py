@@ -17,16 +17,18 @@ _BASELINES = {
     "delta_melanin": ("melanin index", "photograph"),
     "lesion_lightness": ("lesion lightness", "photograph"),
 }
+DERIVED_SENTENCE = "Some labels were computed from pixels: agreement with them is no clinical truth."
 Rows = Sequence[Mapping[str, Any]]
 
 
-def subset_table(subsets: Rows, baselines: Rows, title: str) -> Table:
+def subset_table(subsets: Rows, baselines: Rows, title: str, *, derived_labels: int = 0) -> Table:
     """One row per variant and subset of images, then one per baseline: mean absolute error with its interval, as a
-    share of the error of predicting the mean."""
+    share of the error of predicting the mean. ``derived_labels``: how many of test, told in the title."""
     whole = partial(Column, no_wrap=True)  # on a narrow terminal the headings break instead
     table = Table(
-        whole("variant"), whole("images"), "mean abs. error", whole("95 % interval"), "of the mean's", title=title
-    )
+        whole("variant"), whole("images"), "mean abs. error", whole("95 % interval"), "of the mean's",
+        title=f"{title}\n{DERIVED_SENTENCE}" if derived_labels else title,
+    )  # fmt: skip
     for row in _shown(subsets, baselines):
         table.add_row(*row)
     return table
@@ -57,8 +59,10 @@ def readme_table(results: Mapping[str, Any]) -> str:
     """Markdown of the subsets and the baselines, generated from a results file."""
     head = results["headline"]
     lines = [
-        f"{'**Synthetic data.** ' if results['synthetic'] else ''}Test split: {head['n_test_complete']:,} visits with "
-        f"all images, of {head['n_patients_test']:,} patients; {head['n_seeds']} seeds, 95 % intervals over patients. "
+        f"{'**Synthetic data.** ' if results['synthetic'] else ''}"
+        f"{f'**{DERIVED_SENTENCE}** ' if head['derived_labels'] else ''}"
+        f"Test split: {head['n_test_complete']:,} visits with all images, of {head['n_patients_test']:,} patients; "
+        f"{head['n_seeds']} seeds, 95 % intervals over patients. "
         f"Measured {results['date']} on {results['machine']}, commit {results['commit']}.",
         "",
         "| variant | images | mean absolute error | 95 % interval | of predicting the mean |",

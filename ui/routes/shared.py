@@ -41,6 +41,6 @@ def documented_problems(*, unsupported: str, unusable: str) -> dict[int | str, d
         413: "The upload has too many bytes or pixels",
         415: unsupported,
         422: unusable,
-        503: "No model is released",
+        503: "No model is released, or the server is too busy or shutting down",
     }
     return {status: {**_PROBLEM, "description": text} for status, text in described.items()}

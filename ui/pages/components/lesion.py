@@ -19,9 +19,10 @@ FADE_JS = (
     "(value) => { document.querySelectorAll('#skin-maps .heat')"
     ".forEach((map) => { map.style.opacity = value / 100; }); return value; }"
 )
-_CAUTION = {"synthetic_model", "no_skin", "too_dark", "too_bright"}
+_CAUTION = {"synthetic_model", "derived_labels", "no_skin", "too_dark", "too_bright"}
 _TITLES = {
     "synthetic_model": "Trained on synthetic images.",
+    "derived_labels": "Trained on derived labels.",
     "left_out": "Left out on request.",
     "not_read": "Not read.",
     "blurred": "Blurred.",
