@@ -32,7 +32,6 @@ def test_the_study_shows_the_planted_gain_over_three_seeds() -> None:
     assert head["n_seeds"] == 3 and len(results["training"]["knobs"]["seed"]) == 3
 
 
-@pytest.mark.skipif(not (RESULTS / "pigmentation.json").exists(), reason="the study of this wing was not run yet")
 def test_the_skin_study_survives_missing_images_and_serves_every_tone() -> None:
     results = json.loads((RESULTS / "pigmentation.json").read_text())
     head = results["headline"]
@@ -41,7 +40,7 @@ def test_the_skin_study_survives_missing_images_and_serves_every_tone() -> None:
     assert head["mae_clinical_only"] <= 0.30 * head["mae_predict_mean"]
     # From the photograph alone, as the hand-made measure.
     assert head["gain_over_delta_melanin_ci_low"] > 0
-    assert head["least_tone_n"] >= 100 and head["worst_tone_ratio_ci_low"] <= 1.5
+    assert head["least_tone_n"] >= 100 and head["worst_tone_ratio"] <= 1.5
     assert head["n_seeds"] == 3 and len(results["training"]["knobs"]["seed"]) == 3
 
 
