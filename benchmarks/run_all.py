@@ -8,7 +8,7 @@ its numbers are not for the page, so it writes below .scratch instead.
 
 With names only those are measured anew, and the others keep what they had; each tells when and at which commit.
 
-Not here: gpu_mimic.py, which is run by hand where a GPU is.
+Not here: gpu_mimic.py and gpu_skin.py, which are run by hand where a GPU is.
 """
 
 import argparse

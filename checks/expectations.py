@@ -120,16 +120,36 @@ def metric_check(
     """
     wing, asset = asset_key
 
+    def found(house: House) -> dict[str, Any]:
+        store = house.artifacts()
+        return read(store) if read else dict(store.current(wing, asset).metrics)
+
+    return house_check(
+        asset_key, name, judge, read=found, severity=severity, blocking=blocking, description=description
+    )
+
+
+def house_check(
+    asset_key: Sequence[str],
+    name: str,
+    judge: Callable[[dict[str, Any]], CheckOutcome],
+    *,
+    read: Callable[[House], dict[str, Any]],
+    severity: Severity = "critical",
+    blocking: bool = True,
+    description: str | None = None,
+) -> dg.AssetChecksDefinition:
+    """As ``metric_check``, for what lies elsewhere than in the project's own artifacts."""
+
     @dg.asset_check(
-        asset=dg.AssetKey([wing, asset]),
+        asset=dg.AssetKey(list(asset_key)),
         name=name,
         description=description or judge.__doc__,
         blocking=blocking and severity == "critical",
         metadata={"severity": severity},
     )
     def check(house: House) -> dg.AssetCheckResult:
-        store = house.artifacts()
-        outcome = judge(read(store) if read else dict(store.current(wing, asset).metrics))
+        outcome = judge(read(house))
         return dg.AssetCheckResult(
             passed=outcome.passed,
             severity=SEVERITIES[severity],

@@ -5,7 +5,7 @@ Belongs here: selections, cron lines, sensors. Does not belong here: what an ass
 
 import dagster as dg
 
-from jobs.new_files import FileTimes, new_files_sensor
+from jobs.new_files import FoundFile, new_files_sensor
 from mm_assets.mimic.schema import CXR_CHEXPERT, CXR_METADATA, CXR_SPLIT, DIRECTORIES
 from resources.dagster_resources import House
 from resources.objects import ObjectStore
@@ -37,8 +37,8 @@ def mimic_weekly() -> dg.RunRequest:
     return dg.RunRequest(tags=ALL_DIRECTORIES_TAGS)
 
 
-def source_files(house: House) -> FileTimes:
-    """(time of the object, URL) of every table file of the configured source, oldest first.
+def source_files(house: House) -> list[FoundFile]:
+    """Every table file of the configured source, oldest first.
 
     Only the tables are watched: a release of MIMIC replaces them whenever it changes images, and listing 377,110
     images each minute would cost more than it tells.
@@ -49,7 +49,7 @@ def source_files(house: House) -> FileTimes:
         settings.mimic_ed_url: tuple(f"{folder}{name}" for folder in ("", "ed/") for name in ED_TABLES),
         settings.mimic_iv_url: tuple(f"{folder}patients.csv" for folder in ("", "hosp/")),
     }
-    found: FileTimes = []
+    found: list[FoundFile] = []
     for url, names in roots.items():
         if url is None:
             continue
@@ -57,7 +57,7 @@ def source_files(house: House) -> FileTimes:
         for name in names:
             for path in (name, f"{name}.gz"):
                 if info := store.head(path):
-                    found.append((info.last_modified.timestamp(), f"{store.url}/{path}"))
+                    found.append(FoundFile(info.last_modified.timestamp(), f"{store.url}/{path}", info.size))
     return sorted(found)
 
 

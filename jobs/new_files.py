@@ -1,13 +1,13 @@
 """Sensors that ask for a run when a source file is new or was rewritten.
 
-Belongs here: the cursor, which remembers objects and their times and never the wall clock. Does not belong here: which
-files a wing watches and what its run is tagged with (`jobs/<wing>.py`).
+Belongs here: the cursor, which remembers objects, their times and sizes, and never the wall clock. Does not belong
+here: which files a wing watches and what its run is tagged with (`jobs/<wing>.py`).
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
@@ -18,15 +18,21 @@ MOST_REMEMBERED = 20_000
 # Above it an object that arrives with a time up to this much older than the newest one seen is picked up, seconds.
 OVERLAP_S = 3600.0
 
-FileTimes = list[tuple[float, str]]  # time of the object, its URL
+
+class FoundFile(NamedTuple):
+    """One object of a listing; ``time`` is its own, in seconds. The order is by time."""
+
+    time: float
+    url: str
+    size: int  # bytes: a file that is rewritten within one tick of its store's clock still changes
 
 
-def fresh_files(found: FileTimes, cursor: str | None) -> tuple[FileTimes, str | None]:
+def fresh_files(found: list[FoundFile], cursor: str | None) -> tuple[list[FoundFile], str | None]:
     """What of `found` the cursor has not seen, oldest first, and the next cursor; the same one where nothing is fresh.
 
-    Of up to MOST_REMEMBERED files the cursor holds a digest of each with its time, so that a new or rewritten file is
-    seen whatever its time (copies that keep times: `rsync -a`, `cp -p`). Of more it holds the newest object time and
-    the objects around it: a file that arrives with a time more than OVERLAP_S older than that is then missed.
+    Of up to MOST_REMEMBERED files the cursor holds a digest of each with its time and size, so that a new or rewritten
+    file is seen whatever its time (copies that keep times: `rsync -a`, `cp -p`). Of more it holds the newest object
+    time and the objects around it: a file that arrives with a time more than OVERLAP_S older than that is then missed.
     """
     state: dict[str, Any] = json.loads(cursor) if cursor else {"mark": 0.0, "known": []}
     if "known" in state:
@@ -34,25 +40,25 @@ def fresh_files(found: FileTimes, cursor: str | None) -> tuple[FileTimes, str | 
         fresh = [file for file in sorted(found) if _digest(file) not in known]
     else:
         since, seen = state["mark"] - OVERLAP_S, state["seen"]
-        fresh = [(time, key) for time, key in sorted(found) if time > since and seen.get(key) != time]
+        fresh = [file for file in sorted(found) if file.time > since and seen.get(file.url) != [file.time, file.size]]
     if not fresh:
         return [], cursor
     # The newest of all, not of the fresh: a listing that shrank below the bound and grew again starts from it.
-    mark = max(state["mark"], max(time for time, _ in found))
+    mark = max(state["mark"], max(file.time for file in found))
     if len(found) <= MOST_REMEMBERED:
         return fresh, json.dumps({"mark": mark, "known": sorted(map(_digest, found))})
-    recent = {key: time for time, key in found if time > mark - OVERLAP_S}
+    recent = {file.url: [file.time, file.size] for file in found if file.time > mark - OVERLAP_S}
     return fresh, json.dumps({"mark": mark, "seen": recent}, sort_keys=True)
 
 
-def _digest(file: tuple[float, str]) -> str:
-    return hashlib.sha256(repr(file).encode()).hexdigest()[:16]
+def _digest(file: FoundFile) -> str:
+    return hashlib.sha256(repr(tuple(file)).encode()).hexdigest()[:16]
 
 
 def new_files_sensor(
     name: str,
     job: Any,
-    files: Callable[[House], FileTimes],
+    files: Callable[[House], list[FoundFile]],
     *,
     watched: str,
     tags: Mapping[str, str] | None = None,
@@ -75,9 +81,9 @@ def new_files_sensor(
         fresh, cursor = fresh_files(files(house), context.cursor)
         if not fresh:
             return dg.SkipReason(f"no new {watched}")
-        time, key = fresh[-1]
+        newest = fresh[-1]
         # Hashed: names of files are often those of patients, and a run key is kept and shown with the run.
-        run_key = hashlib.sha256(f"{key}:{time}:{len(fresh)}".encode()).hexdigest()
+        run_key = hashlib.sha256(f"{newest.url}:{newest.time}:{newest.size}:{len(fresh)}".encode()).hexdigest()
         request = dg.RunRequest(run_key=run_key, tags={**(tags or {}), "mm/new_files": str(len(fresh))})
         return dg.SensorResult(run_requests=[request], cursor=cursor)
 

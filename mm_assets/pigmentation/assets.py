@@ -102,7 +102,7 @@ def source(context: dg.AssetExecutionContext, house: House, config: SkinSourceCo
 
 @dg.asset(
     key=["pigmentation", "lesions"], deps=[source], group_name="pigmentation", owners=OWNERS,
-    kinds={"parquet", "jpeg"}, code_version="1",
+    kinds={"parquet", "jpeg"}, code_version="2",
 )  # fmt: skip
 def lesions(context: dg.AssetExecutionContext, house: House, config: LesionKnobs) -> dg.MaterializeResult:
     """One record per lesion and visit: its clinical photograph, and where they were taken its dermoscopy and spectral

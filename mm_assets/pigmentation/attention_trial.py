@@ -34,9 +34,16 @@ def attention_trial(model: FusionModel, batch: Batch, patients: npt.ArrayLike, *
     with torch.inference_mode():
         attention = model.fuse(model.encode(batch), batch["present"]).attention
         maps = torch.stack([model.attention_maps(attention)[name] for name in names], dim=1).float().cpu().numpy()
+    return map_trial(model, batch, maps, patients, seed=seed)
+
+
+def map_trial(
+    model: FusionModel, batch: Batch, maps: npt.ArrayLike, patients: npt.ArrayLike, *, seed: int = 0
+) -> DeletionCurves:
+    """The same for ``maps`` [N, M, rows, columns] from anywhere: what truth or chance would gain is the yardstick."""
     records = [
-        (partial(_scores, model, {name: value[k] for name, value in batch.items()}), maps[k], here)
-        for k, here in enumerate(batch["present"].cpu().numpy())
+        (partial(_scores, model, {name: value[k] for name, value in batch.items()}), one, here)
+        for k, (one, here) in enumerate(zip(np.asarray(maps), batch["present"].cpu().numpy(), strict=True))
     ]
     return deletion_curves(records, patients, seed=seed)
 

@@ -4,6 +4,8 @@ Belongs here: turns, flips and a small gain per colour. Does not belong here: hi
 is drawn from torch's generator, which the training loop seeds from (seed, epoch, step).
 """
 
+from functools import lru_cache
+
 import torch  # noqa: TID253
 from torch import nn  # noqa: TID253
 
@@ -42,11 +44,25 @@ def augmented(batch: Batch, spec: InputSpec, color_gain: float) -> Batch:
 
 
 def turned(pixels: torch.Tensor) -> torch.Tensor:
-    """Each of [B, C, S, S] mirrored and turned at random."""
-    choice = torch.rand(3, len(pixels), 1, 1, 1, device=pixels.device) < 0.5
-    for chosen, changed in zip(choice, (lambda x: x.flip(3), lambda x: x.flip(2), lambda x: x.mT), strict=True):
-        pixels = torch.where(chosen, changed(pixels), pixels)
-    return pixels
+    """Each of [B, C, S, S] mirrored and turned at random.
+
+    One gather of whole pixels, which leaves them channels last: every picture is copied once, whichever way it turns.
+    """
+    count, channels, side, _ = pixels.shape
+    choice = torch.rand(3, count, device=pixels.device) < 0.5
+    positions = _positions(side).to(pixels.device)[tuple(choice.long())]
+    first = torch.arange(count, device=pixels.device)[:, None, None] * side**2
+    flat = pixels.permute(0, 2, 3, 1).reshape(-1, channels)
+    return flat.index_select(0, (first + positions).flatten()).view(count, side, side, channels).permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=4)
+def _positions(side: int) -> torch.Tensor:
+    """Which pixel of a picture goes where, [2, 2, 2, S, S]: mirrored across, then down, then along the diagonal."""
+    maps = torch.arange(side**2).view(1, side, side)
+    for change in (lambda x: x.flip(-1), lambda x: x.flip(-2), lambda x: x.mT):
+        maps = torch.stack([maps, change(maps)], dim=-3)
+    return maps.view(2, 2, 2, side, side)
 
 
 def with_gain(pixels: torch.Tensor, spec: ModalitySpec, spread: float) -> torch.Tensor:

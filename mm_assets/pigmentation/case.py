@@ -22,6 +22,10 @@ MODALITY_NAMES: dict[str, str] = {
 }
 
 
+# Of an image that is good in itself, sent to a model of other modalities.
+NOT_READ = "modality_not_read"
+
+
 @dataclass(frozen=True)
 class SkinCase:
     """One lesion at one visit: the files as they were sent. The clinical photograph is required, the others are not.
@@ -51,7 +55,8 @@ class CaseWarning(BaseModel):
     """A reason to trust this answer less."""
 
     code: Literal[
-        "synthetic_model", "derived_labels", "left_out", "not_read", "blurred", "too_dark", "too_bright", "no_skin"
+        "synthetic_model", "derived_labels", "left_out", "colour_profile", "blurred", "too_dark", "too_bright",
+        "no_skin",
     ]  # fmt: skip
     message: str
 
@@ -68,10 +73,13 @@ class SkinPrediction(BaseModel):
     interval: str = Field(description="What kind of interval low and high are")
     modalities: list[str] = Field(description="What was read")
     missing: list[str] = Field(description="What the model could read and was not given")
-    attention_mass: dict[str, float] = Field(description="Share of the model's attention per modality")
+    attention_mass: dict[str, float] = Field(
+        description="Share per modality of what the query was given (norm-weighted attention); none: of the null "
+        "token. Not a share of the score"
+    )
     attention: dict[str, list[list[float]]] | None = Field(
         default=None,
-        description="Where asked for: by modality, rows from the top of each part's share of all attention",
+        description="Where asked for: by modality, rows from the top, each part's share of norm-weighted attention",
     )
     without: dict[str, float] = Field(description="The score if this modality had not been sent")
     warnings: list[CaseWarning]
@@ -84,7 +92,8 @@ class Picture:
     """One image as the model read it, and where the model looked.
 
     ``jpeg`` is the stored square (of a cube: its red, green and blue bands); ``width`` and ``height`` are those of the
-    original in pixels. ``attention`` is float32 [rows, columns], the share of all attention that each part got.
+    original in pixels. ``attention`` is float32 [rows, columns], each part's share of all
+    norm-weighted attention (`fusion.attention_shares`).
     """
 
     modality: str
@@ -137,8 +146,8 @@ class SkinReader(Protocol):
         """Where in its images the answer comes from. Raises `UnusableImage`."""
         ...
 
-    def picture(self, modality: str, data: bytes) -> Picture | None:
-        """One file as the model would read it; None when it reads no such modality. Raises `UnusableImage`."""
+    def picture(self, modality: str, data: bytes) -> Picture:
+        """One file as the model would read it. Raises `UnusableImage`, also where it reads no such modality."""
         ...
 
     def try_once(self) -> None:
@@ -156,7 +165,7 @@ class ClinicalRequired(UnusableCase):
 
 
 class UnusableImage(UnusableCase):
-    """An image of a case that cannot be read; ``code`` is a reason of `records.unreadable`."""
+    """An image of a case that cannot be read; ``code`` is a reason of `records.unreadable`, or `NOT_READ`."""
 
     def __init__(self, modality: str, reason_code: str, sentence: str) -> None:
         super().__init__(f"{MODALITY_NAMES.get(modality, modality).capitalize()}: {sentence}")

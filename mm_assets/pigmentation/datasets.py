@@ -8,6 +8,7 @@ flat: a batch reads its own rows of the file.
 """
 
 import json
+import logging
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -37,7 +38,9 @@ from mm_assets.records.color_images import decode_color
 from resources.compute import map_items
 from resources.errors import MendableError
 
-PACK_VERSION = 1  # raise on any change of the packed bytes
+log = logging.getLogger(__name__)
+
+PACK_VERSION = 2  # raise on any change of the packed bytes
 PACKED = "packed.json"  # written last: a folder without it was not finished
 
 
@@ -83,7 +86,10 @@ class StoredModality:
 
 @dataclass(frozen=True)
 class PackedPixels:
-    """A folder with ``<modality>.npy`` [N, S, S, C], rows as in the lesions' table, and ``present.npy`` [N, M]."""
+    """A folder with ``<modality>.npy`` [N, S, S, C], rows as in the lesions' table, and ``present.npy`` [N, M].
+
+    ``modalities``: those that some record has.
+    """
 
     folder: Path
     image_size: int
@@ -153,7 +159,7 @@ class LesionData:
 
 
 def stored_modalities(captures: Mapping[str, Any]) -> tuple[StoredModality, ...]:
-    """What the lesions' table holds, from `captures.json`."""
+    """What the lesions' table has a column for and how its pictures lie there, from `captures.json`."""
     side, bands = int(captures["cube_px"]), captures.get("wavelengths_nm") or []
     pseudo = captures["multispectral"] == "pseudo_hsl"
     channels = 4 if pseudo else len(bands)
@@ -183,7 +189,8 @@ def pack_pixels(
     finish wins, and both go on with its files.
     """
     captures = json.loads(files.captures.read_text(encoding="utf-8"))
-    stored = stored_modalities(captures)
+    taken = {REQUIRED_MODALITY, *_taken(files.lesions)}
+    stored = tuple(modality for modality in stored_modalities(captures) if modality.name in taken)
     key = run_key(
         {"pack": PACK_VERSION, "size": image_size, "captures": captures, "photographs": photographs},
         {name: version for name, version in versions.items() if name.endswith("/lesions")},
@@ -200,6 +207,17 @@ def pack_pixels(
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     return packed
+
+
+def _taken(lesions: Path) -> set[str]:
+    """The modalities that some record has a picture of. Groups are read up to the first picture of each."""
+    table = pq.ParquetFile(lesions)
+
+    def has(name: str, group: int) -> bool:
+        column = table.read_row_group(group, columns=[name])[name]
+        return bool(column.null_count < len(column))
+
+    return {name for name in MODALITIES if any(has(name, group) for group in range(table.num_row_groups))}
 
 
 def _pack(lesions: Path, packed: PackedPixels, workers: int) -> None:
@@ -263,14 +281,22 @@ def split_records(files: TrainingFiles) -> LesionRecords:
 
 
 def input_spec(records: LesionRecords, packed: PackedPixels) -> InputSpec:
-    """The model's input: every modality that some training record has, with statistics of the training split."""
+    """The model's input: every modality that can be learned and measured, with statistics of the training split.
+
+    One is left out, with a warning, unless every split has a record with it and with those before it: what is evaluated
+    are records that have every modality.
+    """
     train = records.row[records.split == "train"]
     present = packed.present()
+    complete = np.ones(len(records), bool)
     specs = []
     for column, stored in enumerate(packed.modalities):
-        rows = train[present[train, column]]
-        if not len(rows) and stored.name != REQUIRED_MODALITY:
+        together = complete & present[records.row, column]
+        if stored.name != REQUIRED_MODALITY and set(records.split) - set(records.split[together]):
+            log.warning("%s is not read: not every split has a record with it and all else", stored.name)
             continue
+        complete = together
+        rows = train[present[train, column]]
         spec = stored.unscaled(packed.photographs)
         if spec.kind != "rgb":
             mean, std = fit_statistics(packed.pixels(stored.name), rows)

@@ -6,6 +6,12 @@ callable here), and drawing.
 Attention that adds up to one proves nothing by itself. If it is faithful, hiding the places it points at moves the
 score sooner than hiding places at random (after Petsiuk et al. 2018; Samek et al. 2017). A place is a cell of the
 encoder's map in one picture; hidden means replaced by what the caller fills in.
+
+Places of all pictures are hidden in one order. The pictures show the same lesion, so a score moves little while one of
+them still shows it: that holds back the attended and the random order alike, and a map that finds the lesion in one
+picture only is paid for that much. A change counts whether the score falls or rises, since a map may point at what
+holds a score down; where hiding means plain skin, nearly all of it is a fall. To pass says that a map points at what
+moves the score, not that nothing else does: where the score is about pigment, a map of the darkest places passes too.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +34,7 @@ RANDOM_ORDERS = 5
 
 @dataclass(frozen=True)
 class DeletionCurves:
-    """Mean absolute change of the score against the share of places hidden, over N records."""
+    """Absolute change of the score against the share of places hidden, of N records."""
 
     shares: Array  # [F] from 0 to 1
     attended: Array  # [N, F], most attended first
@@ -93,7 +99,8 @@ def hide_cells(picture: npt.NDArray[np.float32], hidden: BoolArray) -> npt.NDArr
     """[K, C, H, W]: a picture [C, H, W] with cells of ``hidden`` [K, rows, columns] replaced by its border's median.
 
     The border of a centred lesion is the subject's own skin: what is hidden looks like skin without a lesion, where
-    a grey or black patch would itself be something to react to.
+    a grey or black patch would itself be something to react to. Where a lesion fills a dermoscopy picture the border is
+    lesion too, and hiding changes little, in whatever order.
     """
     height, width = picture.shape[1:]
     fill = np.median(

@@ -1,8 +1,8 @@
 """Where the model looked: the pictures of a case, its attention on them, and the colours of a map.
 
-Belongs here: from attention weights to pictures a page can show. Does not belong here: attention itself (`fusion.py`)
-and drawing on a page. That hiding what was attended to changes the score more than hiding anything else is tested in
-the evaluation (`deletion.py`), not assumed.
+Belongs here: from norm-weighted attention to pictures a page can show. Does not belong here: what attention is
+(`fusion.attention_shares`) and drawing on a page. That hiding what was attended to changes the score more than hiding
+anything else is tested in the evaluation (`deletion.py`) on these same maps, not assumed.
 """
 
 import io
@@ -26,7 +26,8 @@ SHOWN_NM = (620.0, 550.0, 470.0)
 def explanation(
     images: Mapping[str, ReadImage], maps: Mapping[str, np.ndarray], wavelengths_nm: Sequence[float] | None
 ) -> SkinExplanation:
-    """``maps``: modality -> float32 [rows, columns], shares of all attention; without one, a picture has no map."""
+    """``maps``: modality -> float32 [rows, columns], shares of all attention, by `FusionModel.attention_maps`; without
+    one, a picture has no map."""
     pictures = tuple(picture_of(image, wavelengths_nm, maps.get(name)) for name, image in images.items())
     shares = [picture.attention.ravel() for picture in pictures if picture.attention is not None]
     if not shares:

@@ -1,8 +1,12 @@
 """Tokens of several pictures -> one vector, in three designs; the configuration of a fusion model.
 
 Belongs here: spatial cross-attention with masks (``fused``), the original pooled-token attention (``pooled``), plain
-concatenation (``concat``), and how attention is told per modality. Does not belong here: encoders, the head and
-modality dropout (model.py).
+concatenation (``concat``), and how attention is told per token and per modality. Does not belong here: encoders, the
+head and modality dropout (model.py).
+
+Attention is told as norm-weighted attention (`attention_shares`), never as bare weights. A weight says how much a token
+is asked, not how much it answers: on rendered lesions it rests on plain skin, whose values are short, and hiding the
+places of largest weight changes the score less than hiding places at random (attention_trial.py).
 """
 
 import json
@@ -72,7 +76,7 @@ class FusionConfig:
 
 
 class WeighedAttention(nn.Module):
-    """Residual multi-head attention that also gives its weights: with one query computing them openly costs nothing.
+    """Residual multi-head attention of one query that also tells what each token brought to it.
 
     Keys are normalised and values are not: how strong a token is says how much pigment it saw. On rendered lesions
     this, and a query that has seen every picture, took the error on dark skin from 1.9 to 1.6 times the best tone's.
@@ -85,15 +89,16 @@ class WeighedAttention(nn.Module):
         self.to_query, self.to_key, self.to_value, self.to_out = (nn.Linear(dim, dim) for _ in range(4))
 
     def forward(
-        self, queries: torch.Tensor, context: torch.Tensor, mask: torch.Tensor
+        self, query: torch.Tensor, context: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Queries [B, Q, D], context [B, K, D], mask bool [B, K] -> queries [B, Q, D], weights [B, heads, Q, K]."""
-        batch, n, dim = queries.shape
-        q = self._split(self.to_query(self.norm_queries(queries)))
+        """Query [B, 1, D], context [B, K, D], mask bool [B, K] -> query [B, 1, D], `brought` [B, K, D]."""
+        batch, n, dim = query.shape
+        q = self._split(self.to_query(self.norm_queries(query)))
         k, v = self._split(self.to_key(self.norm_keys(context))), self._split(self.to_value(context))
         scores = (q @ k.transpose(2, 3)) * (dim // self.heads) ** -0.5
         weights = scores.masked_fill(~mask[:, None, None, :], -torch.inf).float().softmax(-1).to(v.dtype)
-        return queries + self.to_out((weights @ v).transpose(1, 2).reshape(batch, n, dim)), weights
+        attended = self.to_out((weights @ v).transpose(1, 2).reshape(batch, n, dim))
+        return query + attended, brought(weights, v, self.to_out)
 
     def _split(self, values: torch.Tensor) -> torch.Tensor:
         return values.unflatten(2, (self.heads, -1)).transpose(1, 2)
@@ -103,8 +108,9 @@ class SpatialFusion(nn.Module):
     """``fused``: a query made of the mean tokens of the pictures that are there asks every token of theirs.
 
     Tokens carry their modality and their place. A learned null token is always there to be attended to, so that a
-    record with one picture has a choice as well. ``forward(tokens, present) -> vector [B, width], weights [B, heads,
-    M * T + 1]``, the null token last.
+    record with one picture has a choice as well. ``forward(tokens, present) -> vector [B, width], attention_shares [B,
+    M * T + 1]``, the null token last. A token reaches the query on two ways, through the mean it is made of and through
+    attention; its share counts both.
     """
 
     def __init__(self, config: FusionConfig, dim: int, grid: tuple[int, int]) -> None:
@@ -132,11 +138,19 @@ class SpatialFusion(nn.Module):
         means = context[:, :-1].unflatten(1, (len(self.names), -1)).mean(2)
         there = present.to(means.dtype).unsqueeze(-1)
         asked = ((means * there).sum(1) / there.sum(1)).unsqueeze(1) + self.query
-        weights = torch.empty(0)
+        given = self._given_to_the_query(context, mask)
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
-            asked, weights = attention(asked, context, mask)
+            asked, attended = attention(asked, context, mask)
+            given = given + attended
             asked = asked + feed_forward(asked)
-        return self.out_norm(asked[:, 0]), weights[:, :, 0]
+        return self.out_norm(asked[:, 0]), attention_shares(given)
+
+    @torch.no_grad()
+    def _given_to_the_query(self, context: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What each token is of the mean that the query starts from, [B, M * T + 1, width]; the null token is not."""
+        counted = mask.to(context.dtype).unsqueeze(-1)
+        counted[:, -1] = 0
+        return context * counted / counted.sum(1, keepdim=True)
 
     def _context(self, tokens: Tokens, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         batch, count, _ = tokens[REQUIRED_MODALITY].shape
@@ -157,8 +171,9 @@ class PooledFusion(nn.Module):
     """``pooled``, the original design: one mean token per picture, the clinical one asks the others.
 
     Without any other picture it asks a zero token. Attention over one token weighs it 1 whatever the query is; that is
-    this design's fault and is kept, as the variant is there to be measured. ``forward -> vector [B, dim], weights [B,
-    heads, M]``: one per optional modality, the zero token last.
+    this design's fault and is kept, as the variant is there to be measured. ``forward -> vector [B, dim],
+    attention_shares [B, M]``: one per optional modality, the zero token last; the clinical token, which asks, is not
+    among them.
     """
 
     def __init__(self, config: FusionConfig, dim: int) -> None:
@@ -183,7 +198,7 @@ class PooledFusion(nn.Module):
         scores = (q @ k.transpose(2, 3)) * (dim // self.heads) ** -0.5
         weights = scores.masked_fill(~mask[:, None, None, :], -torch.inf).softmax(-1)
         attended = self.to_out((weights @ v).transpose(1, 2).reshape(batch, dim))
-        return self.norm(attended + clinical), weights[:, :, 0]
+        return self.norm(attended + clinical), attention_shares(brought(weights, v, self.to_out))
 
 
 class ConcatFusion(nn.Module):
@@ -216,20 +231,43 @@ def build_fusion(config: FusionConfig, dim: int, grid: tuple[int, int]) -> Spati
     return PooledFusion(config, dim) if config.variant == "pooled" else ConcatFusion(config, dim)
 
 
-def attention_maps(weights: torch.Tensor, names: Sequence[str], grid: tuple[int, int]) -> Tokens:
-    """Weights of ``fused`` [B, heads, M * T + 1] -> [B, rows, columns] per modality, the mean of all heads."""
-    parts = weights.mean(1)[:, :-1].unflatten(1, (len(names), *grid))
+@torch.no_grad()
+def brought(weights: torch.Tensor, values: torch.Tensor, to_out: nn.Linear) -> torch.Tensor:
+    """What each token brought to one query: weights [B, heads, 1, K], values [B, heads, K, D / heads] -> [B, K, D].
+
+    Each head's value times its weight, through the output's matrix. Summed over tokens, and with the output's bias,
+    they are what attention adds to the query.
+    """
+    return F.linear((weights.transpose(2, 3) * values).transpose(1, 2).flatten(2), to_out.weight)
+
+
+@torch.no_grad()
+def attention_shares(given: torch.Tensor) -> torch.Tensor:
+    """Norm-weighted attention: the vectors [B, K, D] that K tokens gave to the query -> shares [B, K] that add up to 1.
+
+    A share is the length of a token's vector among all lengths. For attention that vector is weight x transformed value
+    (Kobayashi et al. 2020, "Attention is not only a weight"); where the query is itself made of the tokens, what each
+    gives it on that way is added before its length is taken (Kobayashi et al. 2021, "Incorporating residual and
+    normalization layers"). Feed-forward layers are not followed.
+    """
+    lengths = given.float().norm(dim=-1)
+    return lengths / lengths.sum(1, keepdim=True)
+
+
+def attention_maps(shares: torch.Tensor, names: Sequence[str], grid: tuple[int, int]) -> Tokens:
+    """``attention_shares`` of ``fused`` [B, M * T + 1] -> [B, rows, columns] per modality."""
+    parts = shares[:, :-1].unflatten(1, (len(names), *grid))
     return {name: parts[:, i] for i, name in enumerate(names)}
 
 
-def attention_mass(weights: torch.Tensor, names: Sequence[str]) -> Tokens:
-    """Share of the attention [B] per modality in ``names``, and ``none``: they add up to 1.
+def attention_mass(shares: torch.Tensor, names: Sequence[str]) -> Tokens:
+    """``attention_shares`` [B] summed per modality in ``names``, and ``none``, of the null token: they add up to 1.
 
-    Takes the weights of ``fused`` with all modalities, or of ``pooled`` with the optional ones.
+    How much of what the query was given came from a picture, by length: not how much the score would change without
+    it. Takes the shares of ``fused`` with all modalities, or of ``pooled`` with the optional ones.
     """
-    mean = weights.mean(1)
-    parts = mean[:, :-1].unflatten(1, (len(names), -1)).sum(2)
-    return {**{name: parts[:, i] for i, name in enumerate(names)}, NO_MODALITY: mean[:, -1]}
+    parts = shares[:, :-1].unflatten(1, (len(names), -1)).sum(2)
+    return {**{name: parts[:, i] for i, name in enumerate(names)}, NO_MODALITY: shares[:, -1]}
 
 
 def hide(present: torch.Tensor, names: Sequence[str], probability: float) -> torch.Tensor:

@@ -137,16 +137,17 @@ def linear_light(srgb: np.ndarray) -> np.ndarray:
 
 
 def normalised(spec: ModalitySpec, pixels: np.ndarray) -> torch.Tensor:
-    """What ``prepared`` gave, stacked to [B, S, S, C] -> float32 [B, C, S, S] on the encoder's scale."""
-    values = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float()
+    """What ``prepared`` gave, stacked to [B, S, S, C] -> float32 [B, C, S, S] on the encoder's scale, channels last in
+    memory, as encoders take it."""
+    values = torch.from_numpy(np.array(pixels, np.float32)).permute(0, 3, 1, 2)
     mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (spec.mean, spec.std))
     scale = 255.0 if spec.kind == "rgb" else 1.0
-    return ((values - mean * scale) / (std * scale)).contiguous()
+    return values.sub_(mean * scale).div_(std * scale)
 
 
 def to_tensor(spec: ModalitySpec, pixels: np.ndarray, size: int) -> torch.Tensor:
     """One picture, uint8 [H, W, 3] or float [H, W, C] -> float32 [C, size, size]. Raises WrongChannels."""
-    return normalised(spec, prepared(spec, pixels, size)[None])[0]
+    return normalised(spec, prepared(spec, pixels, size)[None])[0].contiguous()
 
 
 def fit_statistics(pixels: np.ndarray, rows: Sequence[int] | np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -24,7 +24,8 @@ LOG_SIGMA_RANGE = (-6.0, 1.0)  # e^-6 is finer than a score of three digits can 
 
 @dataclass(frozen=True)
 class Fused:
-    """``output`` as FusionModel.forward gives it; ``attention`` [B, heads, T] or None where nothing attends."""
+    """``output`` as FusionModel.forward gives it; ``attention`` [B, T], the tokens' `fusion.attention_shares`, or None
+    where nothing attends."""
 
     output: torch.Tensor
     attention: torch.Tensor | None
@@ -115,13 +116,14 @@ class FusionModel(nn.Module):
         return Fused(self.head(vector), attention)
 
     def attention_mass(self, attention: torch.Tensor | None) -> Tokens:
-        """Share of the attention [B] per modality, and ``none``; empty where nothing attends."""
+        """Norm-weighted attention [B] per modality, and ``none``, adding up to 1; empty where nothing attends."""
         if attention is None:
             return {}
         return attention_mass(attention, self.config.names if self.config.variant == "fused" else self.config.optional)
 
     def attention_maps(self, attention: torch.Tensor | None) -> Tokens:
-        """Attention [B, rows, columns] per modality; empty where there are no places to attend to."""
+        """Norm-weighted attention [B, rows, columns] per modality, shares of all of it; empty where there are no places
+        to attend to. The one map: deletion test, page and API take this."""
         if attention is None or self.config.variant != "fused":
             return {}
         return attention_maps(attention, self.config.names, self.grid)

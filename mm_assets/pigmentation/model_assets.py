@@ -63,10 +63,11 @@ def model(context: dg.AssetExecutionContext, house: House, config: SkinTrainKnob
     from mm_assets.pigmentation.schema import VARIANTS
     from mm_assets.pigmentation.train_job import joined, pack_pixels, run_train_job, train_jobs, training_record
     from resources.compute import map_items, precision_for, resolve_device
+    from resources.mirror import mirror_of
 
     settings, store = house.settings(), house.artifacts()
     knobs = config.filled(settings.profile)
-    device = resolve_device(settings.device)
+    device, mirror = resolve_device(settings.device), mirror_of(settings)
     upstream = upstream_versions(store, ("pigmentation", "lesions"), ("pigmentation", "split"))
     files = training_files(store)
     packed = pack_pixels(
@@ -82,7 +83,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: SkinTrainKnob
             files, packed, knobs, thresholds=severity_thresholds(store), variants=VARIANTS, versions=upstream,
             folder=draft.folder,
             scratch=settings.scratch / "training", precision=precision_for(device),
-            accelerator="gpu" if device.startswith("cuda") else device,
+            accelerator="gpu" if device.startswith("cuda") else device, mirror=mirror,
         )  # fmt: skip
         # Two processes of one thread beat one of two threads on a busy machine; a GPU takes one job at a time.
         alone = device != "cpu" or settings.workers == 1
@@ -95,7 +96,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: SkinTrainKnob
             context, draft, upstream=upstream, synthetic=store.current("pigmentation", "lesions").synthetic,
             metrics={"least_val_score": least_val_score(results)},
         )  # fmt: skip
-    clear_runs(results)
+    clear_runs(results, mirror)
     panels = curve_panels(results, score="minus MAE", losses_of="fused")
     look = {"tensorboard": dg.MetadataValue.text(f"tensorboard --logdir {settings.scratch / 'training'}")}
     return materialized(
@@ -114,7 +115,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: SkinTrainKnob
 
 @dg.asset(
     key=["pigmentation", "evaluation"], deps=[model, lesions, split], group_name="pigmentation", owners=OWNERS,
-    kinds={"json"}, code_version="1",
+    kinds={"json"}, code_version="2",
 )  # fmt: skip
 def evaluation(context: dg.AssetExecutionContext, house: House, config: SkinEvaluationConfig) -> dg.MaterializeResult:
     """Every variant and every subset of modalities on the held-out test split, by skin tone, with patient-bootstrap
@@ -161,7 +162,7 @@ def evaluation(context: dg.AssetExecutionContext, house: House, config: SkinEval
 
 @dg.asset(
     key=["pigmentation", "released_model"], deps=[evaluation, model, lesions, split, source],
-    group_name="pigmentation", owners=OWNERS, kinds={"pytorch"}, code_version="1",
+    group_name="pigmentation", owners=OWNERS, kinds={"pytorch"}, code_version="2",
 )  # fmt: skip
 def released_model(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """The fused model as a bundle with its preprocessing, severity thresholds, conformal intervals, the fastest CPU

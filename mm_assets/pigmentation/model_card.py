@@ -299,7 +299,8 @@ def _attention(evaluation: Evaluation) -> str:
     return (
         f"Hiding the most attended places first changes the score by {_headline(h, 'deletion_gain', signed=True)} more "
         f"on the way than hiding places at random, over {h['n_deletion']} test records. An interval that reaches 0 "
-        "means that the maps should not be read as a reason."
+        "means that the maps should not be read as a reason; one above it that they point at what moves the score, as "
+        "any map that follows pigment does."
     )
 
 

@@ -46,7 +46,7 @@ from mm_assets.pigmentation.runtime import Encode, load_runtime
 from mm_assets.pigmentation.schema import MODALITIES, REQUIRED_MODALITY, subset_name
 from mm_assets.pigmentation.severity import Thresholds, severity_of, shown_score
 from mm_assets.pigmentation.training import expected_score
-from mm_assets.pigmentation.uploads import ReadImage, StoredSizes, read_case, read_image
+from mm_assets.pigmentation.uploads import ReadImage, StoredSizes, known, read_case, read_image
 
 EXAMPLES = "examples.json"
 ERROR_NAME = "Mean absolute error, test split"
@@ -125,10 +125,12 @@ class SkinPredictor:
         for name, image in images.items():
             if image.jpeg is not None and case.images().get(name) is not None:
                 warnings += photograph_warnings(name, image.pixels)
-        for name in case.images():
-            if name not in self._names:
-                message = f"The {MODALITY_NAMES[name]} was not read: this model was trained without any."
-                warnings.append(CaseWarning(code="not_read", message=message))
+                if image.profile_ignored is not None:
+                    message = (
+                        f"The colour profile of the {MODALITY_NAMES[name]} was not applied ({image.profile_ignored}): "
+                        "its colours were taken as sRGB."
+                    )
+                    warnings.append(CaseWarning(code="colour_profile", message=message))
         return Prepared(images, tuple(warnings), explain)
 
     def answer(self, prepared: Sequence[Prepared]) -> list[SkinPrediction]:
@@ -187,11 +189,9 @@ class SkinPredictor:
         shown = {name: found[0].numpy() for name, found in maps.items() if name in prepared.images}
         return explanation(prepared.images, shown, self._wavelengths())
 
-    def picture(self, modality: str, data: bytes) -> Picture | None:
-        """One file as the model would read it; None when it reads no such modality. Raises UnusableImage."""
-        if modality not in self._inputs.names:
-            return None
-        read = read_image(data, self._inputs.modality(modality), self._inputs.image_size, self._sizes)
+    def picture(self, modality: str, data: bytes) -> Picture:
+        """One file as the model would read it. Raises UnusableImage, also where it reads no such modality."""
+        read = read_image(data, known(modality, self._inputs), self._inputs.image_size, self._sizes)
         return picture_of(read, self._wavelengths())
 
     def try_once(self) -> None:
@@ -255,15 +255,12 @@ def encoded(
     """Tokens [B, T, D] per modality that any case has, zero where a case has not, and ``present`` bool [B, M]."""
     names = model.config.names
     present = torch.tensor([[name in case for name in names] for case in cases])
-    tokens = {}
-    for name in names:
-        rows = [row for row, case in enumerate(cases) if name in case]
-        if not rows:
-            continue
-        seen = encode(name, torch.stack([cases[row][name] for row in rows]))
-        if len(rows) < len(cases):
-            seen = seen.new_zeros(len(cases), *seen.shape[1:]).index_copy(0, torch.tensor(rows), seen)
-        tokens[name] = seen
+    having = {name: [row for row, case in enumerate(cases) if name in case] for name in names}
+    pictures = {name: torch.stack([cases[row][name] for row in rows]) for name, rows in having.items() if rows}
+    tokens = encode(pictures)
+    for name, seen in tokens.items():
+        if len(seen) < len(cases):
+            tokens[name] = seen.new_zeros(len(cases), *seen.shape[1:]).index_copy(0, torch.tensor(having[name]), seen)
     return tokens, present
 
 

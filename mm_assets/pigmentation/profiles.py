@@ -10,12 +10,12 @@ from mm_assets.records.knobs import Knobs
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     # Minutes on two cores.
     "demo": {
-        "SkinSourceConfig": {"patients": 1250, "rgb_px": 160, "cube_px": 56},
-        "LesionKnobs": {"stored_px": 160, "cube_px": 56},
+        "SkinSourceConfig": {"patients": 1250, "rgb_px": 160, "cube_px": 48},
+        "LesionKnobs": {"stored_px": 160, "cube_px": 48},
         "SkinTrainKnobs": {
-            "seeds": [0], "encoder": "test_resnet", "stage": 2, "image_size": 56, "photographs": "absorbance",
+            "seeds": [0], "encoder": "test_resnet", "stage": 2, "image_size": 48, "photographs": "absorbance",
             "width": 64, "epochs": 6,
-            "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.02, "pretrained": False,
+            "batch_size": 32, "learning_rate": 6e-3, "weight_decay": 0.02, "pretrained": False,
         },
         "SkinEvaluationConfig": {"replicates": 1000},
     },

@@ -97,7 +97,8 @@ def write_release(inputs: ReleaseInputs, folder: Path, upstream: Mapping[str, st
     }
     save_bundle(folder, model.state_dict(), bundle, inputs.card)
     # Never a patient's picture, whatever was passed.
-    write_examples(folder, inputs.examples if inputs.synthetic else (), stored_modalities(inputs.captures))
+    stored = [modality for modality in stored_modalities(inputs.captures) if modality.name in spec.names]
+    write_examples(folder, inputs.examples if inputs.synthetic else (), stored)
     return Release(inputs.card, choice.as_json(), compute)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from mm_assets.learning.bundle import SPEC, WEIGHTS
+from mm_assets.learning.checkpoints import Mirror
 from mm_assets.learning.image_encoders import HUB, RANDOM, find_weights
 from mm_assets.learning.runs import write_weights
 from mm_assets.learning.training import TrainConfig
@@ -54,6 +55,7 @@ class TrainJob:
     scratch: Path  # checkpoints; a killed job goes on from the last one
     versions: Mapping[str, str]
     folder: Path
+    mirror: Mirror | None = None  # of the checkpoints; None: they are in scratch alone
 
     @property
     def variant(self) -> str:
@@ -89,6 +91,7 @@ def train_jobs(
     scratch: Path,
     precision: str = "32-true",
     accelerator: str = "cpu",
+    mirror: Mirror | None = None,
 ) -> list[TrainJob]:
     """A job per seed and variant, slowest variant first; ``knobs`` is the model asset's Config with its profile filled
     in. Raises UnlabelledRecords, FusionConfigError, EncoderUnknown, EncoderUnavailable."""
@@ -108,7 +111,7 @@ def train_jobs(
         TrainJob(
             files=files, packed=packed, spec=spec, config=replace(config, variant=variant),
             knobs=replace(train, seed=seed), weights=weights, scratch=scratch, versions=versions,
-            thresholds=thresholds, folder=folder / f"{variant}-{seed}",
+            thresholds=thresholds, folder=folder / f"{variant}-{seed}", mirror=mirror,
         )
         for seed in knobs.seeds
         for variant in variants
@@ -121,6 +124,7 @@ def run_train_job(job: TrainJob) -> TrainResult:
     trained = train_variant(
         data, job.config, job.knobs, scratch=job.scratch, versions=job.versions,
         weights=dict.fromkeys(job.config.names, job.weights) if job.weights else None, thresholds=job.thresholds,
+        mirror=job.mirror,
     )  # fmt: skip
     write_weights(trained.model.state_dict(), job.folder)
     written = {"architecture": asdict(job.config), "preprocessing": job.spec.as_json()}

@@ -14,6 +14,7 @@ import numpy as np
 import torch  # noqa: TID253
 import torch.nn.functional as F  # noqa: TID253
 
+from mm_assets.learning.checkpoints import Mirror
 from mm_assets.learning.losses import masked_mean
 from mm_assets.learning.training import FitResult, Loss, Score, TrainConfig, fit, run_key
 from mm_assets.pigmentation.augmentation import Augmenting
@@ -51,6 +52,7 @@ def train_variant(
     versions: Mapping[str, str],
     weights: Mapping[str, Path | None] | None = None,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    mirror: Mirror | None = None,
 ) -> TrainedVariant:
     """Train one variant; a killed run with the same `variant_key` is resumed.
 
@@ -71,6 +73,7 @@ def train_variant(
         work_dir,
         score=score_of(config),
         name=f"{config.variant} (seed {knobs.seed})",
+        mirror=mirror,
     )
     return TrainedVariant(model.eval(), result, work_dir)
 

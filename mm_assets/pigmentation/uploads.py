@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch  # noqa: TID253
 
-from mm_assets.pigmentation.case import SkinCase, UnusableImage
+from mm_assets.pigmentation.case import NOT_READ, SkinCase, UnusableImage
 from mm_assets.pigmentation.inputs import InputSpec, ModalitySpec, to_tensor
 from mm_assets.pigmentation.schema import REQUIRED_MODALITY
 from mm_assets.pigmentation.spectral import pseudo_hsl, read_cube, resample_bands, resize_cube
@@ -54,7 +54,7 @@ class ReadImage:
     """One image of a case: what the network reads (``tensor`` float32 [C, S, S]) and what a person may see.
 
     ``pixels`` is the stored form, uint8 [P, P, 3] or reflectance [P, P, B]; ``jpeg`` is that of a photograph. Width and
-    height are those of the file.
+    height are those of the file. ``profile_ignored``: why the file's colour profile was not applied, else None.
     """
 
     modality: str
@@ -63,15 +63,18 @@ class ReadImage:
     jpeg: bytes | None
     width: int
     height: int
+    profile_ignored: str | None = None
 
 
 def read_case(case: SkinCase, spec: InputSpec, sizes: StoredSizes) -> dict[str, ReadImage]:
-    """Modality -> image, of those that the case has and the model reads. Raises UnusableImage, naming the modality.
+    """Modality -> image. Raises UnusableImage, naming the modality, also for one that the model does not read.
 
     A model of pseudo-multispectral channels gets them from the clinical photograph, as in training, unless a picture
     was sent for them.
     """
     images = case.images()
+    for name in images:
+        known(name, spec)
     for modality in spec.modalities:
         if modality.kind == "hsl":
             images.setdefault(modality.name, images[REQUIRED_MODALITY])
@@ -80,6 +83,14 @@ def read_case(case: SkinCase, spec: InputSpec, sizes: StoredSizes) -> dict[str, 
         for modality in spec.modalities
         if modality.name in images
     }
+
+
+def known(modality: str, spec: InputSpec) -> ModalitySpec:
+    """How the model reads a modality. Raises UnusableImage where it reads none of that name."""
+    if modality not in spec.names:
+        sentence = "This model was trained without any and cannot read it: leave it out."
+        raise UnusableImage(modality, NOT_READ, sentence)
+    return spec.modality(modality)
 
 
 def read_image(data: bytes, modality: ModalitySpec, size: int, sizes: StoredSizes) -> ReadImage:
@@ -102,7 +113,8 @@ def _photograph(data: bytes, modality: ModalitySpec, size: int, sizes: StoredSiz
     if modality.kind == "hsl":
         channels = resize_cube(pseudo_hsl(pixels), sizes.cube_px).astype(np.float16)
     tensor = to_tensor(modality, channels, size)
-    return ReadImage(modality.name, tensor, pixels, stored.jpeg, stored.width, stored.height)
+    size_of_file = (stored.width, stored.height)
+    return ReadImage(modality.name, tensor, pixels, stored.jpeg, *size_of_file, stored.profile_ignored)
 
 
 def _cube(data: bytes, modality: ModalitySpec, size: int, sizes: StoredSizes) -> ReadImage:

@@ -5,16 +5,19 @@ Does not belong here: grey films (`images.py`), per-encoder normalisation, and w
 be used (the caller writes a quarantine row with the reason code).
 
 Colour is the measurement here: nothing is stretched or equalised, chroma is stored at full resolution, and what was
-transparent becomes a neutral grey. Values are taken as sRGB; an embedded colour profile is not applied.
+transparent becomes a neutral grey. An embedded colour profile is applied (`color_profiles.py`); without one, and where
+it cannot be used, values are taken as sRGB.
 """
 
 import io
+import logging
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from PIL import Image
 
+from mm_assets.records.color_profiles import to_srgb
 from mm_assets.records.image_files import (
     BMP_START,
     JPEG_START,
@@ -31,6 +34,8 @@ from mm_assets.records.image_files import (
 )
 from mm_assets.records.unreadable import UnreadableImage
 
+log = logging.getLogger(__name__)
+
 ColorFormat = Literal["JPEG", "PNG", "BMP"]
 
 # Fewer pixels a side show no lesion: a placeholder, a tracking pixel or a thumbnail's thumbnail.
@@ -43,9 +48,10 @@ _DRAFT_FACTOR = 2
 
 @dataclass(frozen=True, eq=False)
 class DecodedColor:
-    """RGB pixels (uint8, [H, W, 3]) beside the width and height of the upright original, its format and bits.
+    """sRGB pixels (uint8, [H, W, 3]) beside the width and height of the upright original, its format and bits.
 
-    `pixels` is smaller than `height` x `width` where a JPEG was decoded with DCT scaling.
+    `pixels` is smaller than `height` x `width` where a JPEG was decoded with DCT scaling. `profile_ignored`: why an
+    embedded colour profile was not applied; None: there is none, or it was.
     """
 
     pixels: np.ndarray
@@ -53,17 +59,20 @@ class DecodedColor:
     height: int
     format: ColorFormat
     bits: int
+    profile_ignored: str | None
 
 
 @dataclass(frozen=True, eq=False)
 class StoredColor:
-    """The square JPEG of a record, the pixels it was made from ([S, S, 3] uint8), and the original's size in px."""
+    """The square JPEG of a record, the pixels it was made from ([S, S, 3] uint8), and the original's size in px;
+    `profile_ignored` as in `DecodedColor`."""
 
     jpeg: bytes
     pixels: np.ndarray
     width: int
     height: int
     format: ColorFormat
+    profile_ignored: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +84,7 @@ class _Photograph:
     height: int
     format: ColorFormat
     bits: int
+    profile_ignored: str | None
 
 
 def decode_color(data: bytes, *, max_pixels: int = MAX_PIXELS, draft_px: int | None = None) -> DecodedColor:
@@ -87,8 +97,14 @@ def decode_color(data: bytes, *, max_pixels: int = MAX_PIXELS, draft_px: int | N
     header, nothing is decoded), `image_too_small` (a side below `MIN_SIDE_PX`), `image_format_unsupported`.
     """
     photograph = _decode(data, max_pixels, draft_px)
-    pixels = np.asarray(photograph.image)
-    return DecodedColor(pixels, photograph.width, photograph.height, photograph.format, photograph.bits)
+    return DecodedColor(
+        pixels=np.asarray(photograph.image),
+        width=photograph.width,
+        height=photograph.height,
+        format=photograph.format,
+        bits=photograph.bits,
+        profile_ignored=photograph.profile_ignored,
+    )
 
 
 def resize_color(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -110,7 +126,14 @@ def stored_color(data: bytes, size: int, quality: int = 95) -> StoredColor:
     photograph = _decode(data, MAX_PIXELS, _DRAFT_FACTOR * size)
     image = _square(photograph.image, size)
     jpeg = _encoded(image, quality)
-    return StoredColor(jpeg, np.asarray(image), photograph.width, photograph.height, photograph.format)
+    return StoredColor(
+        jpeg=jpeg,
+        pixels=np.asarray(image),
+        width=photograph.width,
+        height=photograph.height,
+        format=photograph.format,
+        profile_ignored=photograph.profile_ignored,
+    )
 
 
 def _square(image: Image.Image, size: int) -> Image.Image:
@@ -150,17 +173,24 @@ def _decode(data: bytes, max_pixels: int, draft_px: int | None) -> _Photograph:
         width, height = image.size
     else:
         raise no_known_format(data, "JPEG, PNG nor BMP")
-    turned_image, turned = upright(_rgb(image), orientation)
+    coloured, ignored = _rgb(image)
+    if ignored is not None:
+        log.warning("an embedded colour profile is not applied: %s", ignored)
+    turned_image, turned = upright(coloured, orientation)
     if turned:
         width, height = height, width
-    return _Photograph(turned_image, width, height, form, bits)
+    return _Photograph(turned_image, width, height, form, bits, ignored)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image) -> tuple[Image.Image, str | None]:
+    """sRGB, and why an embedded profile was not applied."""
+    profile, ignored = image.info.get("icc_profile"), None
     if image.mode.startswith("I"):  # 16-bit grey; Pillow itself keeps the upper bits of every other 16-bit kind
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if profile:
+        image, ignored = to_srgb(image, profile)
     image = on_background(image, TRANSPARENT_GREY)
-    return image if image.mode == "RGB" else image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB"), ignored
 
 
 def _refuse_too_small(image: Image.Image) -> None:

@@ -5,9 +5,13 @@ import json
 import pytest
 
 from jobs import new_files
-from jobs.new_files import OVERLAP_S, fresh_files
+from jobs.new_files import OVERLAP_S, FoundFile, fresh_files
 
 DAY = 86_400.0
+
+
+def of(time: float, url: str, size: int = 7) -> FoundFile:
+    return FoundFile(time, url, size)
 
 
 @pytest.fixture
@@ -17,54 +21,64 @@ def many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_file_is_fresh_once_and_again_when_rewritten() -> None:
-    fresh, cursor = fresh_files([(2 * DAY, "b"), (DAY, "a")], None)
-    assert fresh == [(DAY, "a"), (2 * DAY, "b")]
-    assert fresh_files([(DAY, "a"), (2 * DAY, "b")], cursor) == ([], cursor)
-    fresh, cursor = fresh_files([(3 * DAY, "a"), (2 * DAY, "b")], cursor)
-    assert fresh == [(3 * DAY, "a")]
+    fresh, cursor = fresh_files([of(2 * DAY, "b"), of(DAY, "a")], None)
+    assert fresh == [of(DAY, "a"), of(2 * DAY, "b")]
+    assert fresh_files([of(DAY, "a"), of(2 * DAY, "b")], cursor) == ([], cursor)
+    fresh, cursor = fresh_files([of(3 * DAY, "a"), of(2 * DAY, "b")], cursor)
+    assert fresh == [of(3 * DAY, "a")]
 
 
 def test_a_file_copied_with_its_old_time_is_seen_once() -> None:
-    _, cursor = fresh_files([(9 * DAY, "a")], None)
-    old = (DAY, "old")
-    fresh, cursor = fresh_files([(9 * DAY, "a"), old], cursor)
+    _, cursor = fresh_files([of(9 * DAY, "a")], None)
+    old = of(DAY, "old")
+    fresh, cursor = fresh_files([of(9 * DAY, "a"), old], cursor)
     assert fresh == [old]
-    assert fresh_files([old, (9 * DAY, "a")], cursor) == ([], cursor)
-    assert fresh_files([(2 * DAY, "old"), (9 * DAY, "a")], cursor)[0] == [(2 * DAY, "old")]
+    assert fresh_files([old, of(9 * DAY, "a")], cursor) == ([], cursor)
+    assert fresh_files([of(2 * DAY, "old"), of(9 * DAY, "a")], cursor)[0] == [of(2 * DAY, "old")]
     # Rewritten with an older time: an earlier copy was put back.
-    assert fresh_files([(DAY / 2, "old"), (9 * DAY, "a")], cursor)[0] == [(DAY / 2, "old")]
+    assert fresh_files([of(DAY / 2, "old"), of(9 * DAY, "a")], cursor)[0] == [of(DAY / 2, "old")]
+
+
+@pytest.mark.parametrize("bound", [0, 10])
+def test_a_file_rewritten_with_its_time_is_told_by_its_size(bound: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(new_files, "MOST_REMEMBERED", bound)
+    _, cursor = fresh_files([of(DAY, "a", 10), of(DAY, "b", 10)], None)
+    longer = of(DAY, "a", 11)
+    fresh, cursor = fresh_files([longer, of(DAY, "b", 10)], cursor)
+    assert fresh == [longer]
+    assert fresh_files([longer, of(DAY, "b", 10)], cursor)[0] == []
 
 
 def test_a_listing_that_grows_over_the_bound_and_back_asks_for_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(new_files, "MOST_REMEMBERED", 2)
-    files = [(DAY, "a"), (2 * DAY, "b")]
+    files = [of(DAY, "a"), of(2 * DAY, "b")]
     _, cursor = fresh_files(files, None)
-    files.append((DAY / 2, "c"))
+    files.append(of(DAY / 2, "c"))
     fresh, cursor = fresh_files(files, cursor)
     assert fresh == [files[-1]] and fresh_files(files, cursor)[0] == []
-    assert fresh_files([*files, (DAY / 3, "missed")], cursor)[0] == []
-    files = [(2 * DAY, "b"), (3 * DAY, "d")]
+    assert fresh_files([*files, of(DAY / 3, "missed")], cursor)[0] == []
+    files = [of(2 * DAY, "b"), of(3 * DAY, "d")]
     fresh, cursor = fresh_files(files, cursor)
-    assert fresh == [(3 * DAY, "d")] and fresh_files([*files, (DAY, "e")], cursor)[0] == [(DAY, "e")]
+    assert fresh == [of(3 * DAY, "d")] and fresh_files([*files, of(DAY, "e")], cursor)[0] == [of(DAY, "e")]
 
 
 def test_the_cursor_of_few_files_holds_those_that_are_there_and_no_name() -> None:
-    _, cursor = fresh_files([(DAY, "gone"), (2 * DAY, "b")], None)
-    _, cursor = fresh_files([(2 * DAY, "b"), (3 * DAY, "c")], cursor)
+    _, cursor = fresh_files([of(DAY, "gone"), of(2 * DAY, "b")], None)
+    _, cursor = fresh_files([of(2 * DAY, "b"), of(3 * DAY, "c")], cursor)
     assert len(json.loads(cursor)["known"]) == 2 and not {"b", "c"} & set(json.loads(cursor)["known"])
 
 
 @pytest.mark.usefixtures("many")
 def test_of_many_files_one_that_arrives_late_with_an_older_time_is_seen() -> None:
-    _, cursor = fresh_files([(DAY, "a")], None)
-    late = (DAY - OVERLAP_S / 2, "late")
-    fresh, cursor = fresh_files([(DAY, "a"), late], cursor)
+    _, cursor = fresh_files([of(DAY, "a")], None)
+    late = of(DAY - OVERLAP_S / 2, "late")
+    fresh, cursor = fresh_files([of(DAY, "a"), late], cursor)
     assert fresh == [late]
-    assert fresh_files([(DAY, "a"), late], cursor)[0] == []
+    assert fresh_files([of(DAY, "a"), late], cursor)[0] == []
 
 
 @pytest.mark.usefixtures("many")
 def test_the_cursor_of_many_files_forgets_what_it_no_longer_needs() -> None:
-    _, cursor = fresh_files([(DAY, "old"), (9 * DAY, "new")], None)
-    assert json.loads(cursor) == {"mark": 9 * DAY, "seen": {"new": 9 * DAY}}
+    _, cursor = fresh_files([of(DAY, "old"), of(9 * DAY, "new")], None)
+    assert json.loads(cursor) == {"mark": 9 * DAY, "seen": {"new": [9 * DAY, 7]}}
     assert fresh_files([], cursor) == ([], cursor)

@@ -4,7 +4,14 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from mm_assets.pigmentation.fusion import FusionConfig, FusionConfigError, attention_mass, hide
+from mm_assets.pigmentation.fusion import (
+    FusionConfig,
+    FusionConfigError,
+    attention_mass,
+    attention_shares,
+    brought,
+    hide,
+)
 from mm_assets.pigmentation.model import FusionModel, build_model, parameter_counts
 from mm_assets.pigmentation.schema import VARIANTS
 
@@ -85,7 +92,7 @@ def test_encoding_and_fusing_apart_is_the_whole(variant):
 def test_attention_is_shared_out_among_what_is_there():
     model, batch = build().eval(), without(batch_of(), "dermoscopy")
     fused = model.fuse(model.encode(batch), batch["present"])
-    assert fused.attention.shape == (6, 4, 3 * 9 + 1)
+    assert fused.attention.shape == (6, 3 * 9 + 1)
     mass = model.attention_mass(fused.attention)
     assert set(mass) == {"clinical", "dermoscopy", "multispectral", "none"}
     assert torch.allclose(sum(mass.values()), torch.ones(6), atol=1e-5) and (mass["dermoscopy"] == 0).all()
@@ -95,19 +102,64 @@ def test_attention_is_shared_out_among_what_is_there():
 
 
 def test_an_attention_map_is_the_picture_it_was_read_from():
-    """The query is made to look for one token: it is found in its modality and at its place."""
+    """One token differs from all others and the query looks for it: it is found in its modality and at its place."""
     model = build()
     fusion, attention = model.fusion, model.fusion.attention[0]
     tokens = {name: torch.zeros(1, 9, model.encoder(name).dim) for name in model.config.names}
+    torch.nn.init.normal_(tokens["multispectral"][0, 3 * 1 + 2], std=3.0)
+    present = torch.ones(1, 3, dtype=torch.bool)
     with torch.no_grad():
-        context, _ = fusion._context(tokens, torch.ones(1, 3, dtype=torch.bool))
-        wanted = 2 * 9 + 3 * 1 + 2  # multispectral, row 1, column 2
-        attention.to_query.weight.zero_()
+        context, _ = fusion._context(tokens, present)
         keys = attention.to_key(attention.norm_keys(context))[0]
-        attention.to_query.bias.copy_(200 * (keys[wanted] - keys.mean(0)))
-        weights = fusion(tokens, torch.ones(1, 3, dtype=torch.bool))[1]
-    maps = model.attention_maps(weights)
+        attention.to_query.weight.zero_()
+        attention.to_query.bias.copy_(200 * (keys[2 * 9 + 3 * 1 + 2] - keys.mean(0)))
+        maps = model.attention_maps(fusion(tokens, present)[1])
     assert divmod(int(maps["multispectral"][0].argmax()), 3) == (1, 2)
+    assert maps["multispectral"][0, 1, 2] > 10 * max(maps["clinical"].max(), maps["dermoscopy"].max())
+
+
+@pytest.mark.parametrize("absent", [(), ("dermoscopy",), ("dermoscopy", "multispectral")])
+def test_what_the_tokens_give_adds_up_to_the_query_that_is_answered_from(absent):
+    """Nothing of the query is left untold but what no token brings: its learned part and the output's bias."""
+    model, batch = build(depth=2).eval(), batch_of()
+    fusion, present = model.fusion, without(batch, *absent)["present"]
+    for feed_forward in fusion.feed_forward:  # not followed
+        torch.nn.init.zeros_(feed_forward[3].weight), torch.nn.init.zeros_(feed_forward[3].bias)
+    with torch.no_grad():
+        tokens = model.encode({**batch, "present": present})
+        context, mask = fusion._context(tokens, present)
+        given = fusion._given_to_the_query(context, mask)
+        asked = given.sum(1, keepdim=True) + fusion.query
+        for attention in fusion.attention:
+            asked, attended = attention(asked, context, mask)
+            given = given + attended
+        untold = fusion.query + sum(attention.to_out.bias for attention in fusion.attention)
+        assert torch.allclose(given.sum(1) + untold, asked[:, 0], atol=1e-5)
+        vector, shares = fusion(tokens, present)
+        assert torch.allclose(fusion.out_norm(asked[:, 0]), vector, atol=1e-5)
+    assert torch.allclose(shares, attention_shares(given), atol=1e-6)
+    assert (shares[~mask] == 0).all() and (shares[mask] > 0).all()
+
+
+def test_a_large_weight_on_a_short_value_is_a_small_share():
+    """The example of why weights alone mislead: the most asked token answers least."""
+    to_out = torch.nn.Linear(2, 2)
+    torch.nn.init.eye_(to_out.weight)
+    weights = torch.tensor([0.9, 0.1]).view(1, 1, 1, 2)
+    values = torch.tensor([[0.1, 0.0], [0.0, 8.1]]).view(1, 1, 2, 2)
+    assert torch.allclose(attention_shares(brought(weights, values, to_out)), torch.tensor([[0.1, 0.9]]))
+    # Heads that cancel each other out bring nothing.
+    both = torch.cat([values, -values], dim=1)
+    to_out = torch.nn.Linear(4, 2)
+    with torch.no_grad():
+        to_out.weight.copy_(torch.cat([torch.eye(2), torch.eye(2)], dim=1))
+    assert (brought(weights.expand(1, 2, 1, 2), both, to_out) == 0).all()
+
+
+def test_telling_attention_leaves_no_trace_in_training():
+    model, batch = build(), batch_of()
+    fused = model.fuse(model.encode(batch), batch["present"])
+    assert fused.output.requires_grad and not fused.attention.requires_grad
 
 
 def test_the_original_design_weighs_its_only_token_one():
@@ -228,8 +280,8 @@ def test_parameters_are_counted_per_part():
 
 
 def test_mass_of_the_null_token_is_told_apart():
-    weights = torch.tensor([[[0.1, 0.2, 0.3, 0.3, 0.1]]])
-    mass = attention_mass(weights, ("a", "b"))
+    shares = torch.tensor([[0.1, 0.2, 0.3, 0.3, 0.1]])
+    mass = attention_mass(shares, ("a", "b"))
     assert [round(float(mass[name]), 3) for name in ("a", "b", "none")] == [0.3, 0.6, 0.1]
 
 

@@ -168,6 +168,19 @@ def test_turning_moves_pixels_and_changes_none():
     assert places == {(0, 1), (1, 0), (0, 4), (4, 0), (5, 1), (1, 5), (5, 4), (4, 5)}
 
 
+def test_pictures_are_mirrored_as_the_generator_draws_and_stay_channels_last(data):
+    pixels = data.batch(np.arange(12))["multispectral"]
+    torch.manual_seed(3)
+    out = turned(pixels)
+    torch.manual_seed(3)
+    across, down, diagonal = torch.rand(3, 12) < 0.5
+    for i, picture in enumerate(pixels):
+        picture = picture.flip(2) if across[i] else picture
+        picture = picture.flip(1) if down[i] else picture
+        assert torch.equal(out[i], picture.mT if diagonal[i] else picture)
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in (pixels, out))
+
+
 def test_a_gain_keeps_black_black_and_stays_within_its_spread():
     spec = rgb_spec("clinical")
     black, white = (

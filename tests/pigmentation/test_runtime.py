@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from mm_assets.pigmentation import runtime
 from mm_assets.pigmentation.case import SkinCase
 from mm_assets.pigmentation.compute_table import measure_compute
+from mm_assets.pigmentation.fusion import Tokens
 from mm_assets.pigmentation.model import FusionModel
 from mm_assets.pigmentation.predictor import SkinPredictor, encoded
 from mm_assets.pigmentation.release import NotReleasable, choose_examples, subset_scores, write_release
@@ -63,9 +65,36 @@ def test_openvino_gives_the_tokens_of_torch_at_any_batch_size(model: FusionModel
     encode = runtime.openvino_encode(tmp_path, model.config.names, bf16=False)
     for size in (1, 3, 16):
         images = torch.randn(size, 6, tiny.PX, tiny.PX)
-        torch.testing.assert_close(
-            encode("multispectral", images), torch_encode(model)("multispectral", images), rtol=1e-3, atol=1e-4
-        )
+        case = {"multispectral": images}
+        torch.testing.assert_close(encode(case), torch_encode(model)(case), rtol=1e-3, atol=1e-4)
+
+
+@needs_openvino
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_encoders_side_by_side_give_what_they_give_alone_from_several_threads(
+    threads: int, model: FusionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime.write_openvino(runtime.convert(model, tiny.PX), tmp_path, half=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    encode = runtime.openvino_encode(tmp_path, model.config.names, bf16=False)
+    channels = dict(model.config.modalities)
+    cases = [
+        {name: torch.randn(size, channels[name], tiny.PX, tiny.PX) for name in subset}
+        for subset in subsets(model.config.names)
+        for size in (1, 2)
+    ] * 3
+    with ThreadPoolExecutor(4) as several:
+        found = list(several.map(encode, cases))
+    for case, tokens in zip(cases, found, strict=True):
+        torch.testing.assert_close(tokens, torch_encode(model)(case), rtol=1e-3, atol=1e-4)
+
+
+def test_threads_are_shared_by_the_encoders_that_run_side_by_side() -> None:
+    three = ("clinical", "dermoscopy", "multispectral")
+    assert runtime.rounds_of(three, 1) == [((name,), 1) for name in three]
+    assert runtime.rounds_of(three, 2) == [(three[:2], 1), (three[2:], 2)]
+    assert runtime.rounds_of(three, 8) == [(three, 2)]
+    assert runtime.rounds_of(three[:1], 8) == [(three[:1], 8)]
 
 
 @needs_openvino
@@ -122,9 +151,9 @@ def test_runtimes_are_compared_on_every_subset_with_the_encoders_run_once(model:
     calls: list[str] = []
     plain = torch_encode(model)
 
-    def encode(modality: str, images: torch.Tensor) -> torch.Tensor:
-        calls.append(modality)
-        return plain(modality, images)
+    def encode(images: Mapping[str, torch.Tensor]) -> Tokens:
+        calls.extend(images)
+        return plain(images)
 
     cases = tensors(3)
     cases[1] = {name: cases[1][name] for name in ("clinical", "multispectral")}
@@ -232,16 +261,16 @@ def test_the_real_timer_times_every_candidate_in_turn(model: FusionModel) -> Non
     def encode_as(name: str) -> Encode:
         plain = torch_encode(model)
 
-        def encode(modality: str, images: torch.Tensor) -> torch.Tensor:
+        def encode(images: Mapping[str, torch.Tensor]) -> Tokens:
             called.append(name)
-            return plain(modality, images)
+            return plain(images)
 
         return encode
 
     names: list[runtime.RuntimeName] = [PLAIN, "torch-bfloat16"]
     medians = runtime._medians({name: encode_as(name) for name in names}, scores(model), tensors(1)[0], rounds=2)
     assert set(medians) == set(names) and min(medians.values()) > 0
-    assert list(called[::3]) == names * (runtime.WARM_UPS + 2)
+    assert called == names * (runtime.WARM_UPS + 2)
 
 
 @pytest.mark.parametrize("name", ["openvino-f32", "openvino-bf16", "torch-bfloat16", "something-new"])
@@ -253,8 +282,8 @@ def test_a_runtime_that_is_not_to_be_had_is_replaced_and_told(
     encode, note = load_runtime(name, model, tmp_path)
     assert note is not None and name in note and PLAIN in note
     assert note in caplog.text
-    images = torch.randn(2, 3, tiny.PX, tiny.PX)
-    assert torch.equal(encode("clinical", images), torch_encode(model)("clinical", images))
+    images = {"clinical": torch.randn(2, 3, tiny.PX, tiny.PX)}
+    assert torch.equal(encode(images)["clinical"], torch_encode(model)(images)["clinical"])
 
 
 @needs_openvino

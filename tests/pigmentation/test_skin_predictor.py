@@ -1,5 +1,6 @@
 """Answers of a released model: the same as the network's, batched as alone, whatever images are there."""
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from mm_assets.learning.bundle import load_bundle
 from mm_assets.pigmentation.case import ClinicalRequired, SkinCase, UnusableImage
@@ -131,6 +133,7 @@ def test_the_answer_is_the_networks_on_the_stored_record(folder: Path, predictor
     assert predictor.predict(case).score == pytest.approx(expected, abs=0.02)
 
 
+@settings(max_examples=50, deadline=None)
 @given(score=st.floats(min_value=0, max_value=1, width=32))
 def test_the_severity_of_an_answer_is_that_of_the_evaluation(predictor: SkinPredictor, score: float) -> None:
     prepared = _PREPARED.setdefault("one", predictor.prepare(SkinCase(tiny.photograph_bytes())))
@@ -175,9 +178,6 @@ def test_an_unusable_image_is_named_with_its_reason(
 
 
 def test_a_huge_picture_is_refused_from_its_header(predictor: SkinPredictor) -> None:
-    import io
-
-    from PIL import Image
 
     stream = io.BytesIO()
     Image.new("1", (30_000, 30_000)).save(stream, "PNG")
@@ -188,9 +188,6 @@ def test_a_huge_picture_is_refused_from_its_header(predictor: SkinPredictor) -> 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "I;16", "P", "CMYK"])
 def test_every_common_pixel_format_is_read(predictor: SkinPredictor, mode: str) -> None:
-    import io
-
-    from PIL import Image
 
     picture = Image.fromarray(tiny.skin_photograph())
     stream = io.BytesIO()
@@ -205,6 +202,16 @@ def test_a_cube_of_more_bands_is_resampled(predictor: SkinPredictor) -> None:
     many = tuple(np.linspace(440, 900, 40))
     answer = predictor.predict(SkinCase(tiny.photograph_bytes(), multispectral=tiny.cube_bytes(wavelengths=many)))
     assert "multispectral" in answer.modalities
+
+
+def test_a_colour_profile_that_cannot_be_applied_is_a_warning(predictor: SkinPredictor) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(tiny.skin_photograph(3)).save(stream, "PNG", icc_profile=b"x" * 200)
+    told = predictor.predict(SkinCase(stream.getvalue()))
+    [warning] = [warning for warning in told.warnings if warning.code == "colour_profile"]
+    assert "clinical photograph" in warning.message and "it cannot be read" in warning.message
+    plain = predictor.predict(SkinCase(tiny.png_bytes(tiny.skin_photograph(3))))
+    assert told.score == plain.score and "colour_profile" not in [warning.code for warning in plain.warnings]
 
 
 def test_explanation_has_a_map_per_picture_and_shares_add_up(predictor: SkinPredictor) -> None:
