@@ -48,10 +48,13 @@ QUIET_FILES = 200
 
 
 class ArtifactStore:
-    """Artifacts below ``home`` (URL or path); drafts and copies of remote files in the local ``scratch``."""
+    """Artifacts below ``home`` (URL or path); drafts and copies of remote files in the local ``scratch``.
 
-    def __init__(self, home: str, scratch: Path) -> None:
-        self.objects = ObjectStore.at(home)
+    ``config`` is that of ``ObjectStore.at``: credentials other than the process's own.
+    """
+
+    def __init__(self, home: str, scratch: Path, **config: Any) -> None:
+        self.objects = ObjectStore.at(home, **config)
         self._drafts = Path(scratch) / "drafts"
         self._cache = Path(scratch) / "artifact-files"
 

@@ -51,6 +51,8 @@ _CREDENTIAL_CODES = re.compile(
     r"|AuthenticationFailed|InvalidAuthenticationInfo|NoAuthenticationInformation|AuthenticationRequired"
     r"|failed to authenticate"
 )
+# Told of single keys in the reply to a deletion of many, which itself has status 200.
+_KEY_REFUSED = "(code: AccessDenied)"
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound")
 _STATUS = re.compile(r"status code: (\d{3})")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -202,8 +204,8 @@ class ObjectStore:
 
     # Writing
 
-    def put(self, path: str, data: bytes, content_type: str | None = None) -> None:
-        """Writes or atomically replaces the object: a reader gets the old bytes or the new ones."""
+    def put(self, path: str, data: bytes | Path, content_type: str | None = None) -> None:
+        """Writes or atomically replaces the object, from memory or a file: a reader gets the old bytes or the new."""
         self._write(path, data, sha256_of(data), "overwrite", content_type)
 
     def put_if_absent(self, path: str, data: bytes | Path, sha256: str | None = None) -> bool:
@@ -406,7 +408,7 @@ def _mendable(where: str, error: Exception) -> MendableError:
         return ObjectMissing(f"{where} does not exist: check the location, or write it first")
     if isinstance(error, UnauthenticatedError) or status == 401:
         return refusal(where, reply, unauthenticated=True)
-    if isinstance(error, PermissionDeniedError) or status == 403:
+    if isinstance(error, PermissionDeniedError) or status == 403 or _KEY_REFUSED in reply:
         return refusal(where, reply)
     return ObjectAccessError(f"{where}: {first_line(error)} (check network, endpoint and credentials)")
 

@@ -1,8 +1,8 @@
 """Every environment variable of the project, typed (``MM_HOME``, ``MM_PROFILE``, ...).
 
 Belongs here: where things are and how much of the machine to use.
-Does not belong here: knobs of one asset (its Config class), credentials of object stores (obstore reads the
-vendors' own variables), and ``MM_HUB_DIR`` (``resources.hub`` reads it, to import on a machine without
+Does not belong here: knobs of one asset (its Config class), credentials of MM_HOME and of data sources (obstore
+reads the vendors' own variables), and ``MM_HUB_DIR`` (``resources.hub`` reads it, to import on a machine without
 pydantic).
 """
 
@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from resources.errors import MendableError
@@ -40,6 +40,15 @@ class Settings(BaseSettings):
     gcs_user_project: str | None = Field(None, description="project billed for requester-pays gs:// buckets")
     pigmentation_url: str | None = Field(None, description="root of skin images; unset: synthetic ones")
     pigmentation_layout: str = Field("auto", description="how they lie there; auto looks for a known layout")
+    cloud_vision_url: str | None = Field(None, description="root of chest X-rays; unset: synthetic ones")
+    # Two organisations, each with a place of its own; the credentials are theirs (mm_assets/cloud_vision/parties.py).
+    org2_home: str | None = Field(None, description="URL or path of its artifacts; unset: parties/org2 in MM_HOME")
+    org3_home: str | None = Field(None, description="URL or path of its artifacts; unset: parties/org3 in MM_HOME")
+    org2_database: SecretStr | None = Field(None, description="SQLAlchemy URL or DuckDB file; unset: in MM_SCRATCH")
+    org3_database: SecretStr | None = Field(None, description="SQLAlchemy URL or DuckDB file; unset: in MM_SCRATCH")
+    org2_store: SecretStr | None = Field(None, description="its store's credentials and options, as a JSON object")
+    org3_store: SecretStr | None = Field(None, description="its store's credentials and options, as a JSON object")
+    org3_xrays_url: str | None = Field(None, description="where its X-rays are uploaded; unset: xrays in its home")
     cors_origins: tuple[str, ...] = Field(
         ("http://localhost:3000",), description="pages of other origins that may call the API, as a JSON list"
     )
@@ -47,7 +56,10 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     workers: int = Field(2, ge=1, description="processes or threads for heavy local work")
 
-    @field_validator("home", "mimic_cxr_url", "mimic_ed_url", "mimic_iv_url", "pigmentation_url")
+    @field_validator(
+        "home", "mimic_cxr_url", "mimic_ed_url", "mimic_iv_url", "pigmentation_url", "cloud_vision_url", "org2_home",
+        "org3_home", "org3_xrays_url",
+    )  # fmt: skip
     @classmethod
     def _absolute_location(cls, value: str | None) -> str | None:
         """Worker processes may run in another folder, so a relative path is resolved once, here."""

@@ -1,7 +1,7 @@
 """Whether the class of a film can be told from its grey levels alone, without looking at what it shows.
 
-Belongs here: statistics of a whole film, and the measured accuracy of guessing the class from them. Does not belong
-here: judging that accuracy (the wing's checks), models that see the film.
+Belongs here: statistics of a whole film, the measured accuracy of guessing the class from them, and how far two sets of
+films differ in them. Does not belong here: judging these numbers (the wing's checks), models that see the film.
 
 A generator or a hospital that exposes one class differently teaches a model the exposure instead of the disease. These
 statistics are what such a shortcut would feed on; they forget where anything lies.
@@ -96,3 +96,11 @@ def class_from_statistics(
     )
     chance = float(counts.max() / len(truth))
     return StatisticsAudit(len(truth), logistic, boosting, chance, float(np.sqrt(chance * (1 - chance) / len(truth))))
+
+
+def exposure_gap(statistics: np.ndarray, others: np.ndarray) -> float:
+    """How much darker (above 0) the films with `others` [M, S] are than those with `statistics` [N, S]: the difference
+    of their mean grey levels, in standard deviations of films of one set. Both need two films at least."""
+    ours, theirs = statistics[:, 0].astype(np.float64), others[:, 0].astype(np.float64)
+    spread = np.sqrt((ours.var(ddof=1) + theirs.var(ddof=1)) / 2)
+    return float((ours.mean() - theirs.mean()) / max(spread, 1e-6))

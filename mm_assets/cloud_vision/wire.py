@@ -11,11 +11,12 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch  # noqa: TID253
+from typing import TYPE_CHECKING, Any
 
 from resources.errors import MendableError
+
+if TYPE_CHECKING:
+    import torch
 
 Handler = Callable[[str, bytes], bytes]  # kind, payload -> reply
 DATA = "data"  # key of a message's header that holds its plain values
@@ -117,14 +118,14 @@ def unreadable(error: Exception | None = None) -> WireError:
     return WireError(f"a message cannot be read{kind}: run the same version of the software on both sides")
 
 
-def pack(tensors: Mapping[str, torch.Tensor], **values: Any) -> bytes:
+def pack(tensors: "Mapping[str, torch.Tensor]", **values: Any) -> bytes:
     """Tensors and plain values as safetensors bytes: numbers and shapes, never code."""
     from safetensors.torch import save
 
     return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, _header(values))
 
 
-def unpack(payload: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def unpack(payload: bytes) -> "tuple[dict[str, torch.Tensor], dict[str, Any]]":
     """Tensors and values of ``pack``. Raises WireError for anything else."""
     from safetensors import SafetensorError
     from safetensors.torch import load

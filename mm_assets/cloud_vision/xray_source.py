@@ -19,13 +19,14 @@ import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mm_assets.cloud_vision.schema import CLASSES, LABEL_COLUMN, SPLITS, XRAY_SCHEMA
+from mm_assets.cloud_vision.ids import normalise_id
+from mm_assets.cloud_vision.schema import CLASSES, LABEL_COLUMN, REJECTED_SCHEMA, SPLITS, XRAY_SCHEMA
 from mm_assets.records.images import stored_image
 from mm_assets.records.unreadable import UNREADABLE_REASONS, UnreadableImage
 from resources.compute import map_items
@@ -45,7 +46,11 @@ SOURCE_REASONS: dict[str, str] = {
     "unknown_class": f"the class is none of {', '.join(CLASSES)}: name the folder or the row after one",
     "path_outside_root": "the path does not lead to a file below the source's root: write it relative, without '..'",
     "unknown_split": f"the split is none of {', '.join(SPLITS)}: leave it empty in all rows for our own split",
-    "duplicate_image_id": "another row has this image_id: give every X-ray its own",
+    "unfit_image_id": "the image_id cannot name a file: use at most 80 letters, digits, blanks and . _ -, and begin "
+    "with a letter or digit",
+    "telling_image_id": "the image_id names the class, which whoever holds the X-ray must not know: rename it, or "
+    "leave the column out",
+    "duplicate_image_id": "another row has this image_id, spelled alike or nearly so: give every X-ray its own",
     "duplicate_content": "an earlier file has the same bytes: leave one of them out",
     "conflicting_labels": "the same bytes are listed under two classes: find out which is right",
     "image_missing": "there is no file at this path: put it there or leave the row out",
@@ -57,6 +62,8 @@ _CLASS_NAMES = {
     "covid19": 0, "covid": 0, "covid19positive": 0, "normal": 1, "healthy": 1, "viralpneumonia": 2, "pneumoniaviral": 2,
     "viral": 2, "0": 0, "1": 1, "2": 2,
 }  # fmt: skip
+# Becomes the name of a file at the image holder, in every store.
+_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
 
 
 class XraySourceError(MendableError):
@@ -173,9 +180,51 @@ def build_xrays(
         yield pa.RecordBatch.from_pylist(rows, schema=XRAY_SCHEMA)
 
 
+class RealXrays:
+    """The usable X-rays below `root`, decoded to squares of side `px` px while they are read, once; `rejected` grows
+    meanwhile. Raises XraySourceError: at once where there is none, and in the end where none could be used."""
+
+    def __init__(self, root: "ObjectStore", *, px: int, workers: int) -> None:
+        self.px = px
+        self._root, self._workers = root, workers
+        self._listing = list_xrays(root)
+        self.rejected = list(self._listing.rejected)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        found = 0
+        for batch in build_xrays(
+            self._listing.files, self._root.get, self.rejected.append, px=self.px, workers=self._workers, desc="X-rays"
+        ):
+            found += batch.num_rows
+            yield batch
+        if not found:
+            reasons = Counter(row.reason for row in self.rejected)
+            told = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+            raise XraySourceError(f"none of the X-rays below {self._root.url} can be used ({told}): mend the files")
+
+    @property
+    def unreadable_share(self) -> float:
+        """Share of the files with a class that were rejected."""
+        return (len(self.rejected) - len(self._listing.rejected)) / len(self._listing.files)
+
+
+def rejected_table(rejected: Sequence[Rejection]) -> pa.Table:
+    """The quarantine in REJECTED_SCHEMA, by path."""
+    return pa.Table.from_pylist([asdict(row) for row in sorted(rejected, key=_place)], schema=REJECTED_SCHEMA)
+
+
+def _place(row: Rejection) -> tuple[str, str, str]:
+    return row.path, row.reason, row.image_id or ""
+
+
 def class_of(name: str) -> int | None:
     """Place in CLASSES of a name as people write it ("covid_19", "Viral Pneumonia", "1"), None for any other."""
     return _CLASS_NAMES.get(re.sub(r"[^a-z0-9]", "", name.lower()))
+
+
+def names_a_class(image_id: str) -> bool:
+    """Whether an id, its digits apart, is the name of a class ("COVID-12")."""
+    return class_of(re.sub(r"[0-9]", "", image_id)) is not None
 
 
 def _from_folders(paths: Sequence[str]) -> XrayListing:
@@ -206,7 +255,7 @@ def _from_manifest(url: str, data: bytes) -> XrayListing:
     named = next((name for name in ("class", LABEL_COLUMN) if rows and name in rows[0]), None)
     if not rows or "path" not in rows[0] or named is None:
         raise XraySourceError(f"{url}/{MANIFEST_FILE} needs rows with the columns path and class: add them")
-    ids = Counter(row.get("image_id") or None for row in rows)
+    ids = Counter(normalise_id(row.get("image_id") or "") for row in rows)
     files, rejected = [], []
     for row in rows:
         path, image_id = row.get("path", ""), row.get("image_id") or None
@@ -217,7 +266,11 @@ def _from_manifest(url: str, data: bytes) -> XrayListing:
             reason = "unknown_class"
         elif split is not None and split not in SPLITS:
             reason = "unknown_split"
-        elif image_id is not None and ids[image_id] > 1:
+        elif image_id is not None and not _PLAIN_ID.fullmatch(image_id):
+            reason = "unfit_image_id"
+        elif image_id is not None and names_a_class(image_id):
+            reason = "telling_image_id"
+        elif image_id is not None and ids[normalise_id(image_id)] > 1:
             reason = "duplicate_image_id"
         else:
             files.append(XrayFile(path, label, image_id, split))

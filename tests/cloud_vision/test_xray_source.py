@@ -107,6 +107,20 @@ def test_rows_that_break_a_rule_name_it(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_ids_that_tell_the_class_or_cannot_name_a_file_are_quarantined(tmp_path: Path) -> None:
+    ids = ("COVID-12", "viral pneumonia 3", "a/b", "ä", "x" * 81, "IMG-1", "img_1", "Film 7", "covid ward 7")
+    lines = [f"{number}.png,normal,{image_id}" for number, image_id in enumerate(ids)]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,class,image_id", *lines]))
+    listing = list_xrays(ObjectStore.at(tmp_path))
+    # What two organisations would take for one id is one.
+    assert [(row.image_id, row.reason) for row in listing.rejected] == [
+        ("COVID-12", "telling_image_id"), ("viral pneumonia 3", "telling_image_id"), ("a/b", "unfit_image_id"),
+        ("ä", "unfit_image_id"), ("x" * 81, "unfit_image_id"), ("IMG-1", "duplicate_image_id"),
+        ("img_1", "duplicate_image_id"),
+    ]  # fmt: skip
+    assert [file.image_id for file in listing.files] == ["Film 7", "covid ward 7"]
+
+
 def test_files_that_cannot_be_used_are_quarantined_with_a_reason(tmp_path: Path) -> None:
     good = _film(tmp_path / "normal/good.png", 1)
     whole = _film(tmp_path / "normal/whole.jpg", 2).read_bytes()

@@ -8,7 +8,7 @@ import pytest
 
 from resources.artifacts import ArtifactStore
 from resources.control_plane import ensure_bucket
-from resources.objects import ObjectConflict, ObjectStore, sha256_of
+from resources.objects import AccessDenied, ObjectConflict, ObjectStore, sha256_of
 from tests.servers.faulty_proxy import FaultyProxy, first_calls
 from tests.servers.stores import S3Server
 
@@ -52,6 +52,13 @@ def test_a_lost_reply_to_a_single_write_counts_as_success(server: S3Server, prox
     assert ObjectStore.at(f"s3://{BUCKET}/lossy").get("k") == b"value"
     with pytest.raises(ObjectConflict):
         store.put_if_absent("k", b"somebody else's")
+
+
+def test_who_may_not_delete_is_told_so(server: S3Server) -> None:
+    ObjectStore.at(f"s3://{BUCKET}/kept", **server.config).put("k", b"v")
+    look = {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"], "Resource": "*"}
+    with pytest.raises(AccessDenied, match="grant the right"):
+        ObjectStore.at(f"s3://{BUCKET}/kept", **server.user("looks-only", look)).delete(["k"])
 
 
 def test_artifacts_on_s3(server: S3Server, tmp_path: Path) -> None:

@@ -49,3 +49,23 @@ def test_wrong_values_name_the_variable_and_what_is_allowed(monkeypatch: pytest.
     monkeypatch.setenv("MM_WORKERS", "0")
     with pytest.raises(SettingsError, match="MM_WORKERS='0'"):
         load_settings()
+
+
+def test_places_of_the_two_organisations_are_absolute_and_their_credentials_never_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = load_settings()
+    assert (settings.org2_home, settings.org3_database, settings.org3_store) == (None, None, None)
+    monkeypatch.setenv("MM_CLOUD_VISION_URL", "films")
+    monkeypatch.setenv("MM_ORG2_HOME", "two")
+    monkeypatch.setenv("MM_ORG3_HOME", "gs://three/home")
+    monkeypatch.setenv("MM_ORG3_XRAYS_URL", "az://films/xrays")
+    monkeypatch.setenv("MM_ORG2_DATABASE", "postgresql://org2:canary@host/org2")
+    monkeypatch.setenv("MM_ORG3_STORE", '{"account_key": "canary"}')
+    settings = load_settings()
+    assert settings.cloud_vision_url == str(tmp_path / "films")
+    assert settings.org2_home == str(tmp_path / "two")
+    assert (settings.org3_home, settings.org3_xrays_url) == ("gs://three/home", "az://films/xrays")
+    assert settings.org2_database is not None and settings.org3_store is not None
+    assert settings.org2_database.get_secret_value() == "postgresql://org2:canary@host/org2"
+    assert "canary" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"

@@ -1,13 +1,14 @@
 """Which records there are, who holds them, and how each organisation writes them down, before anything is drawn.
 
-Belongs here: classes, splits, features, ids and their spellings, rows that are missing or repeated. Does not belong
-here: the law behind the numbers (`law.py`), films (`films.py`), files (`dataset.py`).
+Belongs here: classes, splits, features, ids and their spellings, rows that are missing or repeated, also of records
+whose X-ray is a real one. Does not belong here: the law behind the numbers (`law.py`), films (`films.py`), files
+(`dataset.py`).
 
 As in life: each organisation lacks some of the other's records, writes a part of the ids in a spelling of its own, has
 sent some rows twice, and keeps its rows in an order of its own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,25 +47,34 @@ SPELLINGS: Mapping[str, Callable[[str], str]] = {
 
 _IDS = 1_000_000
 # Words that open each random stream.
-_RECORDS, _ROWS, _FILMS = range(3)
+_RECORDS, _ROWS, _FILMS, _REAL = range(4)
+
+
+@dataclass(frozen=True)
+class GivenXray:
+    """A real X-ray: its id, its class as a place in CLASSES, and its split."""
+
+    image_id: str
+    label: int
+    split: str
 
 
 @dataclass(frozen=True)
 class RecordPlan:
     """One record: image_id in the usual spelling, label a place in CLASSES, features f0 to f9, its film still to be
-    drawn, and who holds it."""
+    drawn (None: it has a real X-ray), and who holds it."""
 
     image_id: str
     split: str
     label: int
     features: tuple[float, ...]
-    film: FilmPlan
+    film: FilmPlan | None
     holders: tuple[Organisation, ...]
 
     @property
     def image(self) -> str:
         """Path of the X-ray below organisation 3's folder."""
-        return f"images/{self.image_id}.jpg"
+        return image_path(self.image_id)
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,11 @@ class PlannedRow:
         return row | {name: features[name] for name in ORG3_FEATURES} | {IMAGE_COLUMN: record.image}
 
 
+def image_path(image_id: str) -> str:
+    """Path of an X-ray below organisation 3's folder."""
+    return f"images/{image_id}.jpg"
+
+
 def plan_records(law: PlantedLaw, sizes: Mapping[str, int], common_share: float, seed: int) -> list[RecordPlan]:
     """All records, `sizes` of each split, in the order of SPLITS.
 
@@ -100,8 +115,7 @@ def plan_records(law: PlantedLaw, sizes: Mapping[str, int], common_share: float,
         labels = rng.permutation(np.repeat(np.arange(len(CLASSES)), _quotas(prior, size)))
         features, patterns = draw_features(law, labels, rng), draw_patterns(law, labels, rng)
         severities = rng.uniform(*SEVERITY_RANGE, size)
-        apart = (1 - common_share) / 2
-        holders = rng.permutation(np.repeat(np.arange(3), _quotas(np.array([common_share, apart, apart]), size)))
+        holders = _draw_holders(common_share, size, rng)
         for row in range(size):
             number = len(records)
             pattern = PATTERNS[patterns[row]]
@@ -119,9 +133,24 @@ def plan_records(law: PlantedLaw, sizes: Mapping[str, int], common_share: float,
                     label=int(labels[row]),
                     features=tuple(float(value) for value in features[row]),
                     film=film,
-                    holders=(ORGANISATIONS, (LABEL_HOLDER,), (IMAGE_HOLDER,))[holders[row]],
+                    holders=holders[row],
                 )
             )
+    return records
+
+
+def plan_real_records(law: PlantedLaw, xrays: Sequence[GivenXray], common_share: float, seed: int) -> list[RecordPlan]:
+    """A record of each real X-ray, in the order of SPLITS and of ids: features drawn for its label, and who holds it.
+
+    The same X-rays in another order give the same records. Every split has its share of common records up to one.
+    """
+    rng = np.random.default_rng((seed, _REAL))
+    records: list[RecordPlan] = []
+    for split in SPLITS:
+        given = sorted((xray for xray in xrays if xray.split == split), key=lambda xray: xray.image_id)
+        features = draw_features(law, np.array([xray.label for xray in given], int), rng)
+        for xray, values, holders in zip(given, features, _draw_holders(common_share, len(given), rng), strict=True):
+            records.append(RecordPlan(xray.image_id, split, xray.label, tuple(values.tolist()), None, holders))
     return records
 
 
@@ -141,6 +170,14 @@ def plan_rows(records: list[RecordPlan], organisation: Organisation, seed: int) 
         rows.append(PlannedRow(record, SPELLINGS[spelling](record.image_id), spelling, record.image_id in seen))
         seen.add(record.image_id)
     return rows
+
+
+def _draw_holders(common_share: float, size: int, rng: np.random.Generator) -> list[tuple[Organisation, ...]]:
+    """Who holds each of `size` records; those that are not common are divided evenly."""
+    apart = (1 - common_share) / 2
+    groups: tuple[tuple[Organisation, ...], ...] = (ORGANISATIONS, (LABEL_HOLDER,), (IMAGE_HOLDER,))
+    places = np.repeat(np.arange(len(groups)), _quotas(np.array([common_share, apart, apart]), size))
+    return [groups[place] for place in rng.permutation(places)]
 
 
 def _quotas(shares: np.ndarray, total: int) -> np.ndarray:

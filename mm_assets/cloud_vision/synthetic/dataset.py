@@ -1,7 +1,7 @@
 """A whole synthetic data set: a folder for each organisation, and the answer key that only tests and checks read.
 
 Belongs here: sizes and knobs, folders, files, the report. Does not belong here: what is in a record (cohort), how a
-film looks (films), databases and stores (the wing's assets).
+film looks (films), the same files around real X-rays (`around_xrays.py`), databases and stores (the wing's assets).
 
 Layout below the target:
 
@@ -11,7 +11,7 @@ Layout below the target:
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,8 @@ TRUTH_SCHEMA = pa.schema(
         ("image_id", pa.string()),  # in the usual spelling
         ("split", pa.string()),
         ("label", pa.int32()),
-        ("pattern", pa.string()),  # one of PATTERNS
-        ("severity", pa.float32()),  # 0 on a clear film
+        ("pattern", pa.string()),  # one of PATTERNS; null: a real X-ray
+        ("severity", pa.float32()),  # 0 on a clear film; null: a real X-ray
         ("in_org2", pa.bool_()),
         ("in_org3", pa.bool_()),
         ("image", pa.string()),  # below organisation 3's folder; null: it has none
@@ -155,44 +155,58 @@ def write_data(folder: Path, config: XrayDataConfig, *, progress: bool = True) -
 
     Raises DataExist when `folder` already holds one.
     """
-    if any((folder / name).exists() for name in (*ORGANISATIONS, "truth")):
-        raise DataExist(f"{folder} already holds a data set: choose another folder or delete this one")
-    (folder / IMAGE_HOLDER / "images").mkdir(parents=True)
-    for name in (LABEL_HOLDER, "truth"):
-        (folder / name).mkdir()
+    make_folders(folder)
     sizes = {split: getattr(config, split) for split in SPLITS}
     records = plan_records(config.law, sizes, config.common_share, config.seed)
-    photographed = [record for record in records if IMAGE_HOLDER in record.holders]
+    to_draw = [(record, record.film) for record in records if record.film and IMAGE_HOLDER in record.holders]
     drawn = list(
         map_items(
             _draw,
-            [_Drawing(folder / IMAGE_HOLDER / record.image, record.film, config.px) for record in photographed],
+            [_Drawing(folder / IMAGE_HOLDER / record.image, film, config.px) for record, film in to_draw],
             workers=config.jobs,
             kind="process" if config.jobs > 1 else "inline",
             desc="drawing X-rays" if progress else None,
         )
     )
-    rows = {name: plan_rows(records, name, config.seed) for name in ORGANISATIONS}
-    for name, schema in ((LABEL_HOLDER, ORG2_SCHEMA), (IMAGE_HOLDER, ORG3_SCHEMA)):
-        _write(folder / name / "table.parquet", [row.values(name) for row in rows[name]], schema)
-    common = [record for record in records if len(record.holders) == len(ORGANISATIONS)]
-    _write(folder / LABEL_HOLDER / "expected.parquet", [_expected(record) for record in common], EXPECTED_SCHEMA)
-    _write(folder / IMAGE_HOLDER / "mapping.parquet", [_mapping(record) for record in photographed], MAPPING_SCHEMA)
-    masks = {record.image_id: film.mask for record, film in zip(photographed, drawn, strict=True)}
-    _write(folder / "truth" / "records.parquet", [_truth(record, masks) for record in records], TRUTH_SCHEMA)
-    written = [_row(name, at, row) for name in ORGANISATIONS for at, row in enumerate(rows[name])]
-    _write(folder / "truth" / "rows.parquet", written, ROW_SCHEMA)
+    masks = {record.image_id: film.mask for (record, _), film in zip(to_draw, drawn, strict=True)}
+    rows = write_tables(folder, records, masks, config.seed)
     (folder / "README").write_text(_README)
     return XrayDataReport(
         root=folder,
         records=len(records),
-        common=len(common),
-        rows={name: len(rows[name]) for name in ORGANISATIONS},
+        common=sum(len(record.holders) == len(ORGANISATIONS) for record in records),
+        rows=rows,
         films=len(drawn),
         film_bytes=sum(film.size for film in drawn),
         per_split=_counts(SPLITS, (record.split for record in records)),
         per_class=_counts(CLASSES, (CLASSES[record.label] for record in records)),
     )
+
+
+def make_folders(folder: Path) -> None:
+    """The folders of a data set, empty. Raises DataExist when `folder` already holds one."""
+    if any((folder / name).exists() for name in (*ORGANISATIONS, "truth")):
+        raise DataExist(f"{folder} already holds a data set: choose another folder or delete this one")
+    (folder / IMAGE_HOLDER / "images").mkdir(parents=True)
+    for name in (LABEL_HOLDER, "truth"):
+        (folder / name).mkdir()
+
+
+def write_tables(
+    folder: Path, records: list[RecordPlan], masks: Mapping[str, bytes | None], seed: int
+) -> dict[str, int]:
+    """Every table of a data set, its X-rays apart; `masks` by image_id. Returns the rows of each organisation."""
+    rows = {name: plan_rows(records, name, seed) for name in ORGANISATIONS}
+    for name, schema in ((LABEL_HOLDER, ORG2_SCHEMA), (IMAGE_HOLDER, ORG3_SCHEMA)):
+        _write(folder / name / "table.parquet", [row.values(name) for row in rows[name]], schema)
+    common = [_expected(record) for record in records if len(record.holders) == len(ORGANISATIONS)]
+    _write(folder / LABEL_HOLDER / "expected.parquet", common, EXPECTED_SCHEMA)
+    mapped = [_mapping(record) for record in records if IMAGE_HOLDER in record.holders]
+    _write(folder / IMAGE_HOLDER / "mapping.parquet", mapped, MAPPING_SCHEMA)
+    _write(folder / "truth" / "records.parquet", [_truth(record, masks) for record in records], TRUTH_SCHEMA)
+    written = [_row(name, at, row) for name in ORGANISATIONS for at, row in enumerate(rows[name])]
+    _write(folder / "truth" / "rows.parquet", written, ROW_SCHEMA)
+    return {name: len(rows[name]) for name in ORGANISATIONS}
 
 
 def cloud_name(record: RecordPlan) -> str:
@@ -220,13 +234,14 @@ def _mapping(record: RecordPlan) -> dict[str, Any]:
     return {"local": record.image, "cloud": cloud_name(record), "content_type": "image/jpeg"}
 
 
-def _truth(record: RecordPlan, masks: dict[str, bytes | None]) -> dict[str, Any]:
+def _truth(record: RecordPlan, masks: Mapping[str, bytes | None]) -> dict[str, Any]:
+    film = record.film
     return {
         "image_id": record.image_id,
         "split": record.split,
         "label": record.label,
-        "pattern": record.film.pattern,
-        "severity": record.film.severity,
+        "pattern": film.pattern if film else None,
+        "severity": film.severity if film else None,
         "in_org2": LABEL_HOLDER in record.holders,
         "in_org3": IMAGE_HOLDER in record.holders,
         "image": record.image if IMAGE_HOLDER in record.holders else None,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mm_assets.cloud_vision.film_statistics import STATISTICS, class_from_statistics, intensity_statistics
+from mm_assets.cloud_vision.film_statistics import STATISTICS, class_from_statistics, exposure_gap, intensity_statistics
 from mm_assets.cloud_vision.schema import PATTERNS
 from mm_assets.cloud_vision.synthetic.chest import draw_chests
 from mm_assets.cloud_vision.synthetic.fields import band_fields, white_noise
@@ -132,3 +132,10 @@ def test_statistics_are_named_and_those_of_the_histogram() -> None:
 def test_too_few_films_of_a_class_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 5 films"):
         class_from_statistics(np.zeros((8, 3)), [0, 0, 0, 0, 0, 1, 1, 1])
+
+
+def test_darker_films_lie_a_gap_apart() -> None:
+    rng = np.random.default_rng(0)
+    some, darker = rng.normal(100, 10, (400, 3)), rng.normal(80, 10, (300, 3))
+    assert exposure_gap(some, darker) == pytest.approx(2.0, abs=0.25)
+    assert exposure_gap(some[:200], some[200:]) == pytest.approx(0.0, abs=0.3)

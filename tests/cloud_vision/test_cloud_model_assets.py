@@ -1,0 +1,111 @@
+"""From both parties' features to a released model, through Dagster, in one process and with next to no data."""
+
+import json
+import shutil
+
+import dagster as dg
+import pytest
+
+from mm_assets.cloud_vision.assets import source
+from mm_assets.cloud_vision.audit_assets import cloud_vision_audit_assets
+from mm_assets.cloud_vision.model_assets import cloud_vision_model_assets
+from mm_assets.cloud_vision.party_assets import cloud_vision_party_assets
+from mm_assets.cloud_vision.predictor import SplitPredictor
+from mm_assets.cloud_vision.published import open_homes, require_current
+from mm_assets.records.staleness import StaleInputs
+from resources.dagster_resources import House
+from tests.cloud_vision.party_house import PUBLISHED
+from tests.cloud_vision.split_answers import CEILINGS
+
+PARTIES = ("org2_records", "org3_records", "upload", "alignment", "org2_features", "org3_features")
+MODELS = ("model", "misalignment", "label_leak", "evaluation", "released_model")
+NETWORK = {"epochs": 1, "embedding": 4, "hidden": 8, "wire": "in_process"}
+CONFIG = {
+    "model": {**NETWORK, "seeds": [0, 1]},
+    "misalignment": {"shares": [0.0, 0.5], "training": NETWORK},
+    "label_leak": {"training": NETWORK},
+    "evaluation": {"replicates": 20},
+}
+
+
+def publish_source(house):
+    """As PartyHouse, with what the evaluation reads beside the data."""
+    with house.store.draft("cloud_vision", "source") as draft:
+        shutil.copytree(house.folder, draft.path("data"))
+        draft.write_json("ceilings.json", CEILINGS)
+        draft.write_json("source.json", {"synthetic_tables": True})
+        return draft.publish(**PUBLISHED)
+
+
+def materialize(*names):
+    return dg.materialize(
+        [source, *cloud_vision_party_assets, *cloud_vision_audit_assets, *cloud_vision_model_assets],
+        selection=dg.AssetSelection.keys(*(["cloud_vision", name] for name in names)),
+        resources={"house": House()},
+        run_config={"ops": {f"cloud_vision__{name}": {"config": CONFIG[name]} for name in names if name in CONFIG}},
+    )
+
+
+@pytest.fixture
+def homes(house, one_process, monkeypatch):
+    """Both parties' features are published; nothing is trained."""
+    monkeypatch.setenv("MM_WORKERS", "1")
+    publish_source(house)
+    house.materialize(*PARTIES, wire="in_process")
+    return open_homes(house.settings, house.store)
+
+
+def test_from_features_to_a_released_model(homes, house):
+    assert materialize(*MODELS).success
+    trained = homes.current("model")
+    names = {file.path for file in trained.files}
+    runs = {f"{name}-{seed}" for name in ("joint", "org2", "org3", "image_only") for seed in (0, 1)} | {"central-0"}
+    assert {name for name in names if name.startswith("runs/")} == {f"runs/{run}/model.safetensors" for run in runs}
+    record = homes.json("model", "training.json")
+    assert record["split_minus_central"] == 0.0
+    assert record["carried"].keys() == {"0", "1"} and record["carried"]["0"]["bytes_per_epoch"] > 0
+    assert set(homes.table("model", "predictions.parquet")["split"].to_pylist()) == {"validate", "test", "shifted"}
+    judged = homes.current("evaluation")
+    assert judged.synthetic and judged.metrics["n_seeds"] == 2
+    assert judged.upstream == {
+        f"cloud_vision/{name}": homes.current(name).version
+        for name in ("model", "misalignment", "label_leak", "source")
+    }
+    released = homes.current("released_model")
+    spec = homes.json("released_model", "model.json")
+    assert spec["seed"] == judged.metrics["served_seed"] and spec["upstream"] == released.upstream
+    assert spec["upstream"]["cloud_vision/org2_features"] == homes.current("org2_features").version
+    predictor = SplitPredictor.load(house.store.local_folder(released), version="v", run_id=None)
+    assert predictor.examples
+    truth = house.store.read_table(homes.current("source"), "data/truth/records.parquet").to_pylist()
+    told = house.store.read_table(released, "examples.parquet").to_pylist()
+    splits = {row["image_id"].lower(): row["split"] for row in truth}
+    assert {splits[row["image_id"]] for row in told} == {"test"}
+    predictor.try_once()
+
+    assert materialize(*MODELS).success
+    assert homes.current("model").version == trained.version
+    assert homes.current("released_model").version == released.version
+
+
+def test_a_model_of_an_older_alignment_is_not_evaluated(homes, house):
+    materialize("model", "misalignment", "label_leak")
+    house.change("org2", lambda table: table.slice(2))
+    publish_source(house)
+    house.materialize(*PARTIES, wire="in_process")
+    with pytest.raises(StaleInputs, match="run `mm materialize cloud_vision/model`"):
+        require_current(homes, "model", "alignment")
+    with pytest.raises(StaleInputs, match="run `mm materialize cloud_vision/model`"):
+        materialize("evaluation")
+
+
+def test_no_raw_value_of_a_party_is_in_what_is_shared(homes):
+    """What all may read holds no feature of either party; ids and labels' counts alone are the auditor's to tell."""
+    materialize("model")
+    artifact = homes.current("model")
+    assert set(artifact.schema["predictions.parquet"]) == {
+        "image_id", "split", "model", "seed", "logit_0", "logit_1", "logit_2"
+    }  # fmt: skip
+    text = json.dumps(homes.json("model", "training.json"))
+    for name in ("f0", "f5", "labels", "pixels"):
+        assert f'"{name}"' not in text
