@@ -87,7 +87,6 @@ def materialize(
     ] = None,
 ) -> None:
     """Materialise part of the graph, with its checks, in this process."""
-    from resources.artifacts import ArtifactStore
     from ui.config_file import ConfigFile, read_config_file
     from ui.demo import print_run
     from ui.home import prepare_dagster_home
@@ -100,7 +99,7 @@ def materialize(
     keys = resolve(selection)
     if not only:
         asked = set(keys)
-        keys = with_missing_upstream(keys, ArtifactStore(settings.home, settings.scratch))
+        keys = with_missing_upstream(keys, settings)
         if added := ["/".join(key.path) for key in keys if key not in asked]:
             typer.echo(f"first, because nothing is published there yet: {', '.join(added)}", err=True)
     report = run_selection(keys, partition=partition, config=asked_for.config)
@@ -115,14 +114,13 @@ def status(as_json: JsonFlag = False) -> None:
     """Every asset: version, time, synthetic or real, checks and headline metrics."""
     import dagster as dg
 
-    from resources.artifacts import ArtifactStore
     from ui.demo import print_status
     from ui.home import prepare_dagster_home
     from ui.status import status as read_status
 
     prepare_dagster_home()
     settings = load_settings()
-    found = read_status(ArtifactStore(settings.home, settings.scratch), dg.DagsterInstance.get())
+    found = read_status(settings, dg.DagsterInstance.get())
     if as_json:
         print_json(found)
     else:

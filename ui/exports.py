@@ -34,11 +34,13 @@ class OwnFormat:
 @dataclass(frozen=True)
 class Exports:
     """Stages of a wing: stage -> (asset, file) of those that are one published table, stage -> function of those put
-    together from several, and format -> what writes it."""
+    together from several, and format -> what writes it. ``store_of``: where an asset lies (settings, MM_HOME's store,
+    asset), for a wing that does not keep all of them in MM_HOME."""
 
     tables: Mapping[str, tuple[str, str]]
     composed: Mapping[str, Callable[[ArtifactStore], pa.Table]] = field(default_factory=dict)
     own_formats: Mapping[str, OwnFormat] = field(default_factory=dict)
+    store_of: Callable[[Settings, ArtifactStore, str], ArtifactStore] = lambda settings, store, asset: store
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -64,16 +66,17 @@ def export_stage(
             )
         return own.write(store, to, record_format)
     path = to / f"{stage}.{file_format}"
-    WRITERS[file_format](stage_table(store, wing, exports, stage), path)
+    WRITERS[file_format](stage_table(settings, store, wing, exports, stage), path)
     return [path]
 
 
-def stage_table(store: ArtifactStore, wing: str, exports: Exports, stage: str) -> pa.Table:
+def stage_table(settings: Settings, store: ArtifactStore, wing: str, exports: Exports, stage: str) -> pa.Table:
     """The published table of a stage, or what the wing puts together for it."""
     if stage in exports.composed:
         return exports.composed[stage](store)
     asset, file = exports.tables[stage]
-    return store.read_table(store.current(wing, asset), file)
+    home = exports.store_of(settings, store, asset)
+    return home.read_table(home.current(wing, asset), file)
 
 
 def write_csv(table: pa.Table, path: Path) -> None:

@@ -16,9 +16,10 @@ from mm_assets.definitions import build_defs
 from resources.artifacts import ArtifactMissing, ArtifactStore
 from resources.dagster_resources import House
 from resources.errors import MendableError
+from resources.settings import Settings
 from ui.home import prepare_dagster_home
 from ui.live_runs import end_dead_runs, marked_alive
-from ui.wings import RunConfig
+from ui.wings import RunConfig, store_of
 
 
 class SelectionError(MendableError):
@@ -96,13 +97,15 @@ def resolve(text: str) -> list[dg.AssetKey]:
     return sorted(keys)
 
 
-def with_missing_upstream(keys: list[dg.AssetKey], store: ArtifactStore) -> list[dg.AssetKey]:
+def with_missing_upstream(keys: list[dg.AssetKey], settings: Settings) -> list[dg.AssetKey]:
     """The keys and, before them, every ancestor that has nothing published yet."""
     graph = build_defs().resolve_asset_graph()
+    store = ArtifactStore(settings.home, settings.scratch)
     wanted, todo = set(keys), list(keys)
     while todo:
         for parent in graph.get(todo.pop()).parent_keys:
-            if parent not in wanted and not is_published(store, parent, partition_names(graph.get(parent))):
+            home = store_of(settings, store, *parent.path)
+            if parent not in wanted and not is_published(home, parent, partition_names(graph.get(parent))):
                 wanted.add(parent)
                 todo.append(parent)
     return sorted(wanted)

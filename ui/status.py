@@ -11,20 +11,23 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from mm_assets.definitions import build_defs
 from resources.artifacts import ArtifactMissing, ArtifactStore
+from resources.settings import Settings
+from ui.wings import store_of
 
 ENDED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 
 
-def status(store: ArtifactStore, instance: dg.DagsterInstance) -> dict[str, Any]:
+def status(settings: Settings, instance: dg.DagsterInstance) -> dict[str, Any]:
     """`{"wings": {W: {"assets": {A: {version, materialized_at, synthetic, checks, metrics}}}}}`.
 
     `checks` counts the latest result of each check on what is current; an asset that was never published has nulls.
     """
     graph = build_defs().resolve_asset_graph()
+    store = ArtifactStore(settings.home, settings.scratch)
     wings: dict[str, Any] = {}
     for key in sorted(graph.materializable_asset_keys):
         wing, asset = key.path
-        entry = published(store, wing, asset)
+        entry = published(store_of(settings, store, wing, asset), wing, asset)
         checks = [check for check in graph.asset_check_keys if check.asset_key == key]
         entry["checks"] = check_counts(instance, checks, published_at=entry["materialized_at"])
         wings.setdefault(wing, {"assets": {}})["assets"][asset] = entry

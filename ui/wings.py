@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from resources.artifacts import Artifact, ArtifactStore
+    from resources.settings import Settings
     from ui.config_file import ConfigFile
     from ui.exports import Exports
     from ui.released import ReleasedModel, Served
@@ -106,10 +107,11 @@ class Wing(ABC):
 
 def wings() -> dict[str, Wing]:
     """Every wing by its name, in the order they were built."""
+    from ui.cloud_vision.entry import CloudVisionEntry
     from ui.mimic.entry import MimicEntry
     from ui.pigmentation.entry import PigmentationEntry
 
-    entries: tuple[Wing, ...] = (MimicEntry(), PigmentationEntry())
+    entries: tuple[Wing, ...] = (MimicEntry(), PigmentationEntry(), CloudVisionEntry())
     return {entry.name: entry for entry in entries}
 
 
@@ -119,3 +121,8 @@ def wing_named(name: str) -> Wing:
     if name not in known:
         raise UnknownWing(f"there is no wing '{name}': choose {' or '.join(known)}")
     return known[name]
+
+
+def store_of(settings: "Settings", store: "ArtifactStore", wing: str, asset: str) -> "ArtifactStore":
+    """Where an asset is published: ``store``, which is MM_HOME's, or its owner's own. Raises UnknownWing."""
+    return wing_named(wing).exports().store_of(settings, store, asset)

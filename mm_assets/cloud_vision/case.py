@@ -70,7 +70,7 @@ class SplitPrediction(BaseModel):
         description="Bytes of the two messages that this answer takes: org3 -> org2 the embedding, org2 -> org3 the "
         "gradient for Grad-CAM"
     )
-    leak: str = Field(description="What the model card says of the labels that leak while training")
+    leak: str = Field(description="What the audit found of the labels that leak while training")
     in_lesion: float | None = Field(
         description="Share of Grad-CAM inside the true lesion; null: no truth, no lesion, or an empty map"
     )

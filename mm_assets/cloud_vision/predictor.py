@@ -14,7 +14,7 @@ Beside what every bundle has, model.json holds:
     temperature     one value, repeated for each label
     metrics         headline of the evaluation; ``accuracy_served`` of it is told with every answer
     baselines       accuracies on the test split by the name of who answers, of the network that is served
-    leak            {"text": what the label-leak attack found, ...}
+    leak            {"text": verdict on the defences, "leak_accuracy", "leak_guess": shares of labels}
     synthetic_tables  features were made up although the X-rays may be real
 
 The folder also holds ``org2_alone.safetensors`` and ``org3_alone.safetensors`` (CentralModel of one party), and
@@ -23,6 +23,7 @@ The folder also holds ``org2_alone.safetensors`` and ``org3_alone.safetensors`` 
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ class SplitPredictor:
         self._image_px = int(stored["image_px"])
         self._temperature = float(spec["temperature"][0])
         self._held_out = {name: float(spec["baselines"][name]) for name in ("joint", "org2", "org3")}
-        self._leak = str(spec["leak"]["text"])
+        self._leak = leak_sentence(spec["leak"])
         self._synthetic_tables = bool(spec["synthetic_tables"])
         self._known = {_digest(example.case.xray) for example in examples}
 
@@ -221,6 +222,15 @@ class SplitPredictor:
             message = f"{', '.join(far)}: more than {UNCOMMON:g} standard deviations from the mean of the train rows."
             found.append(CaseWarning(code="uncommon_value", message=message))
         return found
+
+
+def leak_sentence(leak: Mapping[str, Any]) -> str:
+    """What the label-leak attack found, for whoever gets an answer."""
+    return (
+        f"Organisation 3 could read {leak['leak_accuracy']:.0%} of the train labels from the gradients it got, and "
+        f"guess {leak['leak_guess']:.0%} without them; the served network was trained without a defence. Of the "
+        f"defences that were tried: {leak['text']}."
+    )
 
 
 def read_examples(folder: Path) -> tuple[ExampleCase, ...]:

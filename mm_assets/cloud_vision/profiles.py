@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 from mm_assets.records.knobs import Knobs
 
 # The two classes that look alike on a film are one to its holder.
-MERGED = {"kind": "merged_labels", "strength": 0.7, "merged": [0, 2]}
+MERGED = {"kind": "merged_labels", "strength": 0.8, "merged": [0, 2]}
 STUDIED_DEFENCES = [
     MERGED,
+    {"kind": "merged_labels", "strength": 0.9, "merged": [0, 2]},
     {"kind": "merged_labels", "strength": 1.0, "merged": [0, 2]},
     {"kind": "randomised_labels", "strength": 0.5},
     {"kind": "noise", "strength": 2.0},

@@ -200,11 +200,7 @@ def attention_curves(store: ArtifactStore, seed: int, *, records: int) -> "Delet
 
 def trained_folder(store: ArtifactStore, variant: str, seed: int) -> Path:
     """Local folder of one trained variant and seed."""
-    from mm_assets.pigmentation.train_job import SPEC, WEIGHTS
-
-    trained = current_model(store)
-    files = [store.local_file(trained, f"{variant}-{seed}/{name}") for name in (WEIGHTS, SPEC)]
-    return files[0].parent
+    return store.local_folder(current_model(store)) / f"{variant}-{seed}"
 
 
 def card_facts(store: ArtifactStore) -> "CardFacts":

@@ -5,12 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mm_assets.cloud_vision import pooled_model
 from mm_assets.cloud_vision.pooled_model import FIELDS, SCALES, film_structure, pooled_answers
 from mm_assets.cloud_vision.row_files import CommonRows
 from tests.cloud_vision.split_data import two_parties
 
-N = 400
-SPLIT = np.array(["train"] * 250 + ["validate"] * 50 + ["test"] * 100)
+N = 240
+SPLIT = np.array(["train"] * 150 + ["validate"] * 30 + ["test"] * 60)
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch):
+    monkeypatch.setattr(pooled_model, "ROUNDS", 25)
 
 
 @pytest.fixture

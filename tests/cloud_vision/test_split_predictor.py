@@ -76,7 +76,8 @@ def test_the_answer_is_that_of_the_whole_network_at_its_temperature(folder: Path
     assert len(answered) == 3
     assert answer.model_version == "v1" and answer.provenance.data_version == "feedbeef"
     assert (answer.provenance.value, answer.provenance.low) == (0.81, 0.77)
-    assert answer.leak == tiny.VERDICT and answer.held_out == {"joint": 0.81, "org2": 0.58, "org3": 0.6}
+    assert "read 97% of the train labels" in answer.leak and answer.leak.endswith(f"tried: {tiny.VERDICT}.")
+    assert answer.held_out == {"joint": 0.81, "org2": 0.58, "org3": 0.6}
 
 
 def test_each_organisations_own_answer_rests_on_its_own_data_only(predictor: SplitPredictor) -> None:

@@ -18,8 +18,8 @@ from tests.cloud_vision.tiny_split_release import CONFIG, drawn_film
 
 HEADLINE = {
     "accuracy_joint": 0.79, "accuracy_served": 0.8, "accuracy_org2": 0.54, "accuracy_org3": 0.53,
-    "gain_over_org2_ci_low": 0.2, "gain_over_org3_ci_low": 0.2, "split_minus_central": 0.0, "n_test": 500, "leak_accuracy": 0.95,
-    "leak_accuracy_defended": 0.56, "leak_guess": 0.53,
+    "gain_over_org2_ci_low": 0.2, "gain_over_org3_ci_low": 0.2, "split_minus_central": 0.0, "n_test": 500,
+    "leak_accuracy": 0.95, "leak_accuracy_defended": 0.56, "leak_guess": 0.53,
 }  # fmt: skip
 UPSTREAM = {"cloud_vision/source": "s", "cloud_vision/evaluation": "e"}
 
@@ -76,7 +76,7 @@ def test_the_predictor_reads_what_was_written(inputs, tmp_path):
         logits = model(prepared.org2, prepared.pixels, prepared.org3)[0].double() / 1.25
     expected = torch.softmax(logits, 0).numpy()
     assert np.allclose(list(answer.probabilities.values()), expected, atol=1e-4)
-    assert answer.leak == "not reached" and answer.provenance.value == HEADLINE["accuracy_served"]
+    assert answer.leak.endswith(": not reached.") and answer.provenance.value == HEADLINE["accuracy_served"]
 
 
 def test_a_real_xray_never_leaves_with_the_bundle(inputs, tmp_path):

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,17 @@ def served(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     command = house.command("serve", "--port", str(port))
     with serving(command, port, house.environment(), tmp_path_factory.mktemp("serve") / "server.log") as base:
         yield base
+
+
+@contextmanager
+def serving_module(module: str, folder: Path) -> Iterator[str]:
+    """`python -m module PORT FOLDER` while it serves a model; uploads and the log lie in ``folder``."""
+    port = free_port()
+    environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder / "uploads"), "GRADIO_ANALYTICS_ENABLED": "False"}
+    with serving(
+        [sys.executable, "-m", module, str(port), str(folder)], port, environment, folder / "server.log"
+    ) as at:
+        yield at
 
 
 @pytest.fixture(scope="module")

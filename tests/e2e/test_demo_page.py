@@ -1,8 +1,6 @@
 """The page *Chest X-ray* in Chromium, as a clinician uses it; no request may leave the machine."""
 
-import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +8,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from mm_assets.mimic.schema import LABELS
-from tests.e2e.browsing import Visit, outside, serving, visiting
-from tests.e2e.conftest import free_port
+from tests.e2e.browsing import Visit, outside, visiting
+from tests.e2e.conftest import serving_module
 from tests.ui.fakes import film_bytes, png_16_bit
 
 pytestmark = [pytest.mark.browser, pytest.mark.server]
@@ -19,10 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.server]
 
 @pytest.fixture(scope="module")
 def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("fake"), free_port()
-    environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder / "uploads"), "GRADIO_ANALYTICS_ENABLED": "False"}
-    command = [sys.executable, "-m", "tests.e2e.fake_server", str(port)]
-    with serving(command, port, environment, folder / "server.log") as base:
+    with serving_module("tests.e2e.fake_server", tmp_path_factory.mktemp("fake")) as base:
         yield base
 
 

@@ -1,16 +1,14 @@
 """The page *Skin pigmentation* in Chromium with a tiny released model; no request may leave the machine."""
 
-import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.browsing import Visit, outside, serving, visiting
-from tests.e2e.conftest import free_port
+from tests.e2e.browsing import Visit, outside, visiting
+from tests.e2e.conftest import serving_module
 from tests.pigmentation.tiny_skin_release import cube_bytes, photograph_bytes
 
 pytestmark = [pytest.mark.browser, pytest.mark.server]
@@ -18,10 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.server]
 
 @pytest.fixture(scope="module")
 def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("skin"), free_port()
-    environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder / "uploads"), "GRADIO_ANALYTICS_ENABLED": "False"}
-    command = [sys.executable, "-m", "tests.e2e.skin_server", str(port), str(folder)]
-    with serving(command, port, environment, folder / "server.log") as base:
+    with serving_module("tests.e2e.skin_server", tmp_path_factory.mktemp("skin")) as base:
         yield base
 
 

@@ -29,6 +29,7 @@ from mm_assets.mimic.case import (
 from mm_assets.mimic.schema import LABELS
 from mm_assets.records.images import encode_jpeg, stored_image
 from resources.artifacts import ArtifactMissing
+from ui.released import ReleasedModel
 
 
 def chest_like_film(width: int = 320, height: int = 384, seed: int = 0) -> np.ndarray:
@@ -164,6 +165,17 @@ def fake_load(folder: Path, artifact: Any) -> FakePredictor:
     if artifact.version.startswith("broken"):
         raise ValueError("/secret/path/model.safetensors is damaged")
     return FakePredictor(artifact.version)
+
+
+def held_model(store: FakeStore, wing: str, predictor: Any) -> ReleasedModel[Any]:
+    """A released folder, looked at once: its path is the artifact's version, ``predictor`` the wing's class."""
+
+    def load(folder: Path, artifact: Any) -> Any:
+        return predictor.load(folder, version=Path(artifact.version).name, run_id="run-1")
+
+    held: ReleasedModel[Any] = ReleasedModel(store, wing, load)  # type: ignore[arg-type]
+    held.refresh()
+    return held
 
 
 def png_16_bit() -> bytes:

@@ -6,7 +6,6 @@ passages, provenance. Does not belong here: HTML of each part (`components`), an
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -22,14 +21,13 @@ from mm_assets.mimic.case import (
     Predictor,
 )
 from mm_assets.records.images import stored_image
-from ui.pages.components import film, findings, notices, origin, reasons
-from ui.pages.components.errors import fields_toast, safely, toast
+from ui.pages.components import film, findings, notices, reasons
+from ui.pages.components.errors import fields_toast, safely
+from ui.pages.components.events import FORGET_AFTER_S, PRIVATE, QUEUED, QUICK, Answering, on_upload
+from ui.pages.components.figure import fade_js
+from ui.pages.components.released_head import example_of, predictor_of, released_head
 from ui.released import ReleasedModel
-from ui.routes.shared import not_released
 
-EXAMPLES_SHOWN = 6
-LOOK_EVERY_S = 5
-FORGET_AFTER_S = 3600
 PREVIEW_PX = 518
 UNKNOWN = "unknown"
 NUMBERS = {
@@ -45,7 +43,6 @@ NUMBERS = {
     "minutes_since_arrival": "Min. since arrival",
 }
 CHOICES = ("view", "sex", "arrived_by_ambulance")
-MODEL = "model"  # one queue for everything that runs the model
 
 
 @dataclass(frozen=True)
@@ -81,12 +78,10 @@ class Outputs:
 
 def page(blocks: gr.Blocks, released: ReleasedModel[Predictor]) -> None:
     """Build the tab inside the current Blocks context."""
-    shown_state = gr.State("")
     film_bytes = gr.State(None, time_to_live=FORGET_AFTER_S)
     reading = gr.State(None, time_to_live=FORGET_AFTER_S)
 
-    banner = gr.HTML(origin.looking(), elem_id="chest-banner")
-    examples = _example_buttons()
+    examples = released_head(blocks, released, "chest", "Example cases", button_px=220)
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=320):
             upload, preview, fields = _inputs()
@@ -101,7 +96,7 @@ def page(blocks: gr.Blocks, released: ReleasedModel[Predictor]) -> None:
     whole_answer = [*answer, shown.label, shown.leave_out, shown.panel, shown.empty]
 
     @safely
-    def on_upload(data: bytes | None) -> tuple[bytes | None, str]:
+    def on_film(data: bytes | None) -> tuple[bytes | None, str]:
         return data, _preview(data)
 
     @safely
@@ -139,25 +134,8 @@ def page(blocks: gr.Blocks, released: ReleasedModel[Predictor]) -> None:
 
     @safely
     def on_example(number: int) -> list[Any]:
-        release = released.current
-        if release is None or number >= len(release.predictor.examples):
-            raise toast(not_released(released.wing))
-        case = release.predictor.examples[number].case
+        case: ChestCase = example_of(released, number)
         return [case.image, _preview(case.image), None, *(_field_value(case, name) for name in fields)]
-
-    def on_look(shown_before: str) -> list[Any]:
-        release = released.current
-        # The error is part of what is shown: a broken release must appear although the version stays.
-        now = f"{release.version if release else 'nothing'} {released.last_error or ''}"
-        if now == shown_before:
-            return [gr.skip()] * (2 + EXAMPLES_SHOWN)
-        provenance = release.predictor.provenance if release else None
-        titles = [example.title for example in release.predictor.examples] if release else []
-        buttons = [
-            gr.update(value=titles[i], visible=True) if i < len(titles) else gr.update(visible=False)
-            for i in range(EXAMPLES_SHOWN)
-        ]
-        return [now, origin.banner(released.wing, provenance, released.last_error), *buttons]
 
     def no_answer() -> list[Any]:
         """An answer never stays beside a case that it does not belong to."""
@@ -176,38 +154,17 @@ def page(blocks: gr.Blocks, released: ReleasedModel[Predictor]) -> None:
     def on_clear() -> list[Any]:
         return [None, "", None, *(_field_value(ChestCase(), name) for name in fields), *no_answer()]
 
-    model: dict[str, Any] = {"concurrency_id": MODEL, "concurrency_limit": 1, "api_visibility": "private"}
-    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    private: dict[str, Any] = {"api_visibility": "private"}
-    read_inputs = [film_bytes, shown.opacity, *form]
     case_inputs = [film_bytes, preview, upload, *form]
     explained = [reading, shown.leave_out, shown.label, shown.opacity]
 
-    upload.upload(no_film, None, [film_bytes, preview, *whole_answer], **quick).success(
-        on_upload, upload, [film_bytes, preview], **private
-    ).failure(lambda: None, None, upload, **quick)
-    upload.clear(no_film, None, [film_bytes, preview, *whole_answer], **quick)
-    read.click(on_read, read_inputs, whole_answer, **model).failure(no_answer, None, whole_answer, **quick)
-    for number, button in enumerate(examples):
-        button.click(partial(on_example, number), None, case_inputs, **private).success(
-            on_read, read_inputs, whole_answer, **model
-        ).failure(no_answer, None, whole_answer, **quick)
-    clear.click(on_clear, None, [*case_inputs, *whole_answer], **quick)
-    shown.leave_out.input(on_leave_out, explained, answer, **model)
-    shown.label.input(on_label, explained, [shown.heat, shown.parts], **private)
-    shown.opacity.input(None, shown.opacity, None, js=film.FADE_JS, **private)
-    looked = [shown_state, banner, *examples]
-    blocks.load(on_look, shown_state, looked, **quick)
-    gr.Timer(LOOK_EVERY_S).tick(on_look, shown_state, looked, **quick)
-
-
-def _example_buttons() -> list[gr.Button]:
-    gr.HTML('<h2 class="mm-section">Example cases</h2>')
-    with gr.Row(elem_id="chest-examples"):
-        return [
-            gr.Button("Example", visible=False, size="md", min_width=220, elem_id=f"chest-example-{i}")
-            for i in range(EXAMPLES_SHOWN)
-        ]
+    on_upload(upload, on_film, [film_bytes, preview], no_film, [film_bytes, preview, *whole_answer])
+    answering = Answering(on_read, [film_bytes, shown.opacity, *form], whole_answer, no_answer)
+    answering.after(read.click)
+    answering.after_examples(examples, on_example, case_inputs)
+    clear.click(on_clear, None, [*case_inputs, *whole_answer], **QUICK)
+    shown.leave_out.input(on_leave_out, explained, answer, **QUEUED)
+    shown.label.input(on_label, explained, [shown.heat, shown.parts], **PRIVATE)
+    shown.opacity.input(None, shown.opacity, None, js=fade_js("chest-heat"), **PRIVATE)
 
 
 def _inputs() -> tuple[gr.File, gr.HTML, dict[str, gr.components.Component]]:
@@ -318,11 +275,8 @@ def _preview(film_data: bytes | None) -> str:
 
 
 def _read(released: ReleasedModel[Predictor], case: ChestCase, left_out: Collection[Modality]) -> Reading:
-    release = released.current
-    if release is None:
-        raise toast(not_released(released.wing), "No model yet")
-    prediction = release.predictor.predict(case, left_out)
-    return Reading(case, prediction, release.predictor.explain(case, left_out))
+    predictor = predictor_of(released)
+    return Reading(case, predictor.predict(case, left_out), predictor.explain(case, left_out))
 
 
 def _drawn(kept: Reading, left_out: Collection[Modality], label: str, opacity: float) -> list[str]:

@@ -15,18 +15,16 @@ from mm_assets.pigmentation.case import MODALITY_NAMES, SkinCase, SkinExplanatio
 from mm_assets.pigmentation.schema import MODALITIES, REQUIRED_MODALITY
 from ui.pages.components import lesion, origin
 from ui.pages.components.errors import safely, toast
+from ui.pages.components.events import FORGET_AFTER_S, PRIVATE, QUEUED, QUICK, Answering, on_upload
+from ui.pages.components.figure import fade_js
+from ui.pages.components.released_head import example_of, predictor_of, released_head
 from ui.released import ReleasedModel
-from ui.routes.shared import not_released
 
-EXAMPLES_SHOWN = 6
-LOOK_EVERY_S = 5
-FORGET_AFTER_S = 3600
 LABELS = {
     "clinical": "Clinical photograph: JPEG, PNG or BMP (required)",
     "dermoscopy": "Dermoscopy: JPEG, PNG or BMP",
     "multispectral": "Multispectral cube: .npz with cube and wavelengths_nm",
 }
-MODEL = "model"  # one queue for everything that runs a model
 
 
 @dataclass(frozen=True)
@@ -61,12 +59,12 @@ class Outputs:
 
 def page(blocks: gr.Blocks, released: ReleasedModel[SkinReader]) -> None:
     """Build the tab inside the current Blocks context."""
-    shown_state = gr.State("")
     files = {name: gr.State(None, time_to_live=FORGET_AFTER_S) for name in MODALITIES}
     reading = gr.State(None, time_to_live=FORGET_AFTER_S)
 
-    banner = gr.HTML(origin.looking(), elem_id="skin-banner")
-    examples = _example_buttons()
+    examples = released_head(
+        blocks, released, "skin", "Example lesions", button_px=150, notes=lambda reader: reader.notes
+    )
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=320):
             uploads, previews = _inputs()
@@ -81,7 +79,7 @@ def page(blocks: gr.Blocks, released: ReleasedModel[SkinReader]) -> None:
     held, seen, offered = list(files.values()), list(previews.values()), list(uploads.values())
 
     @safely
-    def on_upload(name: str, data: bytes | None) -> tuple[bytes | None, str]:
+    def on_image(name: str, data: bytes | None) -> tuple[bytes | None, str]:
         return data, _preview(released, name, data)
 
     @safely
@@ -112,31 +110,13 @@ def page(blocks: gr.Blocks, released: ReleasedModel[SkinReader]) -> None:
 
     @safely
     def on_example(number: int) -> list[Any]:
-        release = released.current
-        if release is None or number >= len(release.predictor.examples):
-            raise toast(not_released(released.wing))
-        images = release.predictor.examples[number].case.images()
+        images = example_of(released, number).images()
         data = [images.get(name) for name in MODALITIES]
         return [
             *data,
             *(_preview(released, name, part) for name, part in zip(MODALITIES, data, strict=True)),
             *[None] * len(MODALITIES),
         ]
-
-    def on_look(shown_before: str) -> list[Any]:
-        release = released.current
-        # The error is part of what is shown: a broken release must appear although the version stays.
-        now = f"{release.version if release else 'nothing'} {released.last_error or ''}"
-        if now == shown_before:
-            return [gr.skip()] * (2 + EXAMPLES_SHOWN)
-        provenance = release.predictor.provenance if release else None
-        told = " ".join([*(release.predictor.notes if release else ()), released.last_error or ""]).strip()
-        titles = [example.title for example in release.predictor.examples] if release else []
-        buttons = [
-            gr.update(value=titles[i], visible=True) if i < len(titles) else gr.update(visible=False)
-            for i in range(EXAMPLES_SHOWN)
-        ]
-        return [now, origin.banner(released.wing, provenance, told or None), *buttons]
 
     def no_answer() -> list[Any]:
         """An answer never stays beside images that it does not belong to."""
@@ -148,38 +128,17 @@ def page(blocks: gr.Blocks, released: ReleasedModel[SkinReader]) -> None:
     def on_clear() -> list[Any]:
         return [*[None] * len(held), *[""] * len(seen), *[None] * len(offered), *no_answer()]
 
-    model: dict[str, Any] = {"concurrency_id": MODEL, "concurrency_limit": 1, "api_visibility": "private"}
-    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    private: dict[str, Any] = {"api_visibility": "private"}
-    read_inputs = [shown.opacity, *held]
     case_inputs = [*held, *seen, *offered]
 
     for name in MODALITIES:
-        emptied = [files[name], previews[name], *whole_answer]
-        uploads[name].upload(no_image, None, emptied, **quick).success(
-            partial(on_upload, name), uploads[name], [files[name], previews[name]], **private
-        ).failure(lambda: None, None, uploads[name], **quick)
-        uploads[name].clear(no_image, None, emptied, **quick)
-    assess.click(on_assess, read_inputs, whole_answer, **model).failure(no_answer, None, whole_answer, **quick)
-    for number, button in enumerate(examples):
-        button.click(partial(on_example, number), None, case_inputs, **private).success(
-            on_assess, read_inputs, whole_answer, **model
-        ).failure(no_answer, None, whole_answer, **quick)
-    clear.click(on_clear, None, [*case_inputs, *whole_answer], **quick)
-    shown.leave_out.input(on_leave_out, [reading, shown.leave_out, shown.opacity], answer, **model)
-    shown.opacity.input(None, shown.opacity, None, js=lesion.FADE_JS, **private)
-    looked = [shown_state, banner, *examples]
-    blocks.load(on_look, shown_state, looked, **quick)
-    gr.Timer(LOOK_EVERY_S).tick(on_look, shown_state, looked, **quick)
-
-
-def _example_buttons() -> list[gr.Button]:
-    gr.HTML('<h2 class="mm-section">Example lesions</h2>')
-    with gr.Row(elem_id="skin-examples"):
-        return [
-            gr.Button("Example", visible=False, size="md", min_width=150, elem_id=f"skin-example-{i}")
-            for i in range(EXAMPLES_SHOWN)
-        ]
+        kept = [files[name], previews[name]]
+        on_upload(uploads[name], partial(on_image, name), kept, no_image, [*kept, *whole_answer])
+    answering = Answering(on_assess, [shown.opacity, *held], whole_answer, no_answer)
+    answering.after(assess.click)
+    answering.after_examples(examples, on_example, case_inputs)
+    clear.click(on_clear, None, [*case_inputs, *whole_answer], **QUICK)
+    shown.leave_out.input(on_leave_out, [reading, shown.leave_out, shown.opacity], answer, **QUEUED)
+    shown.opacity.input(None, shown.opacity, None, js=fade_js("skin-maps"), **PRIVATE)
 
 
 def _inputs() -> tuple[dict[str, gr.File], dict[str, gr.HTML]]:
@@ -215,21 +174,14 @@ def _outputs() -> Outputs:
 
 def _preview(released: ReleasedModel[SkinReader], name: str, data: bytes | None) -> str:
     """The image as the model will read it; raises UnusableImage, so that a bad file is told at once."""
-    release = released.current
     if data is None:
         return ""
-    if release is None:
-        raise toast(not_released(released.wing), "No model yet")
-    picture = release.predictor.picture(name, data)
-    return "" if picture is None else lesion.preview(picture)
+    return lesion.preview(predictor_of(released).picture(name, data))
 
 
 def _read(released: ReleasedModel[SkinReader], case: SkinCase, left_out: Collection[str]) -> Reading:
-    release = released.current
-    if release is None:
-        raise toast(not_released(released.wing), "No model yet")
-    prediction = release.predictor.predict(case, left_out)
-    return Reading(case, prediction, release.predictor.explain(case, left_out), tuple(left_out))
+    reader = predictor_of(released)
+    return Reading(case, reader.predict(case, left_out), reader.explain(case, left_out), tuple(left_out))
 
 
 def _drawn(kept: Reading, opacity: float) -> list[str]:

@@ -1,10 +1,9 @@
 """A skin answer on the page: dial, notices, what each image changed, and the images under the model's attention.
 
-Belongs here: HTML with pictures and drawing inside it, so that no image is written to a cache of the page; text is
-escaped. Does not belong here: what the numbers mean (`mm_assets.pigmentation`), banner and footer (`origin.py`).
+Belongs here: HTML with drawing inside it; text is escaped. Does not belong here: what the numbers mean
+(`mm_assets.pigmentation`), banner and footer (`origin.py`).
 """
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -12,19 +11,16 @@ from html import escape
 from mm_assets.pigmentation.case import MODALITY_NAMES, CaseWarning, Picture, SkinExplanation, SkinPrediction
 from mm_assets.pigmentation.schema import NO_MODALITY
 from ui.pages.components import origin
+from ui.pages.components.figure import figure, heat
+from ui.pages.components.notices import notice_list
 
 PREVIEW_HEIGHT_PX, PICTURE_HEIGHT_PX = 170, 260
-# Reads the slider in the browser: no answer of the server is needed to fade a picture.
-FADE_JS = (
-    "(value) => { document.querySelectorAll('#skin-maps .heat')"
-    ".forEach((map) => { map.style.opacity = value / 100; }); return value; }"
-)
 _CAUTION = {"synthetic_model", "derived_labels", "no_skin", "too_dark", "too_bright"}
 _TITLES = {
     "synthetic_model": "Trained on synthetic images.",
     "derived_labels": "Trained on derived labels.",
     "left_out": "Left out on request.",
-    "not_read": "Not read.",
+    "colour_profile": "Colours uncertain.",
     "blurred": "Blurred.",
     "too_dark": "Too dark.",
     "too_bright": "Too bright.",
@@ -95,18 +91,8 @@ def _tick(value: float) -> str:
 
 def notices(warnings: Sequence[CaseWarning], not_sent: Sequence[str]) -> str:
     """The warnings of an answer, most serious first, then what was not sent; what was left out is a warning."""
-    ordered = sorted(warnings, key=lambda warning: warning.code not in _CAUTION)
-    items = [
-        f'<div class="mm-notice{" caution" if warning.code in _CAUTION else ""}">'
-        f"<strong>{escape(_TITLES[warning.code])}</strong> {escape(warning.message)}</div>"
-        for warning in ordered
-    ]
-    if not_sent:
-        names = " or ".join(escape(MODALITY_NAMES.get(name, name)) for name in not_sent)
-        items.append(
-            f'<div class="mm-notice"><strong>Missing.</strong> No {names}; the answer rests on the rest.</div>'
-        )
-    return f'<div class="mm-notices" role="status" aria-live="polite">{"".join(items)}</div>'
+    names = " or ".join(MODALITY_NAMES.get(name, name) for name in not_sent)
+    return notice_list(warnings, _TITLES, _CAUTION, f"No {names}; the answer rests on the rest." if names else "")
 
 
 def changes(answer: SkinPrediction) -> str:
@@ -157,11 +143,8 @@ def _attended(picture: Picture, explanation: SkinExplanation, mass: Mapping[str,
     name = MODALITY_NAMES.get(picture.modality, picture.modality)
     over = ""
     if picture.attention is not None:
-        source = _data_uri(attention_png(picture.attention, explanation.even, explanation.full), "image/png")
-        over = (
-            f'<img class="heat" style="opacity:{opacity / 100:.2f}" src="{source}" '
-            f'alt="Attention of the model on the {escape(name)}">'
-        )
+        source = attention_png(picture.attention, explanation.even, explanation.full)
+        over = heat(source, f"Attention of the model on the {name}", opacity)
     share = mass.get(picture.modality)
     told = "" if share is None else f", {share:.0%} of the attention"
     return _figure(picture, f"{name.capitalize()}{told}", PICTURE_HEIGHT_PX, over)
@@ -180,15 +163,4 @@ def quality(answer: SkinPrediction) -> dict[str, str]:
 
 
 def _figure(picture: Picture, caption: str, tall_px: int, over: str = "") -> str:
-    # The stored picture is square: stretching it back shows it in its own proportions, and the map stays aligned.
-    ratio = picture.width / picture.height
-    return (
-        f'<figure class="mm-film"><div class="frame" '
-        f'style="aspect-ratio:{ratio:.4f};max-width:min(100%,{tall_px * ratio:.0f}px)">'
-        f'<img src="{_data_uri(picture.jpeg, "image/jpeg")}" alt="{escape(caption, quote=True)}">{over}</div>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return figure(picture.jpeg, caption, escape(caption), picture.width / picture.height, tall_px, over)

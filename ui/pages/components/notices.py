@@ -1,11 +1,12 @@
-"""What the reader of a chest film must know before the numbers.
+"""What the reader of an answer must know before the numbers.
 
-Belongs here: HTML of the notices and of the empty place before the first answer; all text is escaped.
-Does not belong here: the model behind the answers (`origin.py`).
+Belongs here: HTML of warnings, whichever the wing, and of the empty place before the first answer of a chest film; all
+text is escaped. Does not belong here: the model behind the answers (`origin.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
+from typing import Protocol
 
 from mm_assets.mimic.case import CaseWarning
 
@@ -21,15 +22,36 @@ _TITLES = {
 }
 
 
+class Warned(Protocol):
+    """A warning of any wing."""
+
+    @property
+    def code(self) -> str: ...
+
+    @property
+    def message(self) -> str: ...
+
+
 def notices(warnings: Sequence[CaseWarning]) -> str:
-    """The warnings of an answer, most serious first."""
-    ordered = sorted(warnings, key=lambda warning: warning.code not in _CAUTION)
-    items = "".join(
-        f'<div class="mm-notice{" caution" if warning.code in _CAUTION else ""}">'
-        f"<strong>{escape(_TITLES[warning.code])}</strong> {escape(warning.message)}</div>"
-        for warning in ordered
-    )
-    return f'<div class="mm-notices" role="status" aria-live="polite">{items}</div>'
+    """The warnings of a chest film's answer, most serious first."""
+    return notice_list(warnings, _TITLES, _CAUTION)
+
+
+def notice_list(
+    warnings: Sequence[Warned], titles: Mapping[str, str], caution: Collection[str], missing: str = ""
+) -> str:
+    """Warnings under the titles of their codes, those of ``caution`` first and in colour; ``missing``, a sentence of
+    what was not sent, comes last."""
+    ordered = sorted(warnings, key=lambda warning: warning.code not in caution)
+    items = [_notice(titles[warning.code], warning.message, warning.code in caution) for warning in ordered]
+    if missing:
+        items.append(_notice("Missing.", missing, False))
+    return f'<div class="mm-notices" role="status" aria-live="polite">{"".join(items)}</div>'
+
+
+def _notice(title: str, message: str, caution: bool) -> str:
+    kind = "mm-notice caution" if caution else "mm-notice"
+    return f'<div class="{kind}"><strong>{escape(title)}</strong> {escape(message)}</div>'
 
 
 def waiting() -> str:
