@@ -10,7 +10,7 @@ import typer
 from ui.cli import app
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "docs/mimic.md", "docs/pigmentation.md", "docs/remote_home.md")
+DOCUMENTS = ("README.md", "docs/mimic.md", "docs/pigmentation.md", "docs/cloud_vision.md", "docs/remote_home.md")
 
 
 def shown_commands(document: str) -> list[str]:

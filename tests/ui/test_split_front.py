@@ -99,13 +99,13 @@ def test_records_are_read_with_their_film_beside_them(tmp_path: Path) -> None:
 
 
 def test_synth_writes_a_data_set_of_the_size_asked_for(tmp_path: Path) -> None:
-    done = run("synth", "cloud_vision", str(tmp_path / "data"), "--size", "tiny", "--px", "192", "--seed", "5")
+    done = run("synth", "cloud_vision", "--to", str(tmp_path / "data"), "--size", "tiny", "--px", "192", "--seed", "5")
     assert done.exit_code == 0, done.output
     assert "SYNTHETIC data" in done.stdout and "train 24, validate 12, test 12, shifted 12" in done.stdout
     assert pq.read_metadata(tmp_path / "data" / "truth" / "records.parquet").num_rows == 60
-    again = run("synth", "cloud_vision", str(tmp_path / "data"))
+    again = run("synth", "cloud_vision", "--to", str(tmp_path / "data"))
     assert again.exit_code == 2 and "is not empty" in again.stderr
-    assert run("synth", "cloud_vision", str(tmp_path / "other"), "--px", "201").exit_code == 2
+    assert run("synth", "cloud_vision", "--to", str(tmp_path / "other"), "--px", "201").exit_code == 2
     assert not (tmp_path / "other").exists()
 
 

@@ -34,7 +34,7 @@ class Law(StrEnum):
 
 @one_line_errors
 def synth(
-    to: Annotated[Path, typer.Argument(help="Folder to write into; must be empty or missing.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to write into; must be empty or missing.")],
     size: Annotated[Size, typer.Option(help="Records: tiny 60, small 320, demo 1,400.")] = Size.small,
     design: Annotated[Law, typer.Option(help="separable is the original design.")] = Law.complementary,
     difficulty: Annotated[float, typer.Option(min=0, max=1, help="Noise of features, faintness of lesions.")] = 0.5,
