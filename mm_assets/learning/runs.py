@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from mm_assets.learning.checkpoints import Mirror
 from mm_assets.learning.training import clear_run
 
 # Files of a run's folder: its weights, and what its network was built from.
@@ -72,10 +73,12 @@ def curve_panels(
     return {f"{score} on validate": scores, f"loss of the {losses_of} variant": losses}
 
 
-def clear_runs(results: Sequence[FinishedRun]) -> None:
-    """Remove the checkpoints of runs whose weights are published; TensorBoard's curves stay."""
+def clear_runs(results: Sequence[FinishedRun], mirror: Mirror | None = None) -> None:
+    """Remove the checkpoints of runs whose weights are published, and their copies; TensorBoard's curves stay."""
     for result in results:
         clear_run(result.work_dir)
+        if mirror is not None:
+            mirror.clear(result.work_dir)
 
 
 def _curve(result: FinishedRun, key: str) -> tuple[list[float], list[float]]:

@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 from mm_assets.learning.batching import BatchMaker, EpochBatches, FixedBatches
+from mm_assets.learning.checkpoints import BEST, LAST, Mirror, as_written_in, best_weights, fetch_run, mirror_run
 
 TENSORBOARD = "tensorboard"  # folder of the curves in a run's work folder
 Batch = dict[str, torch.Tensor]
@@ -89,8 +90,11 @@ def schedule_factor(step: int, total: int, warmup: float) -> float:
 
 
 def best_so_far(curves: Sequence[Mapping[str, float]]) -> int:
-    """Row with the highest ``val_score``; the first of equals. NaN never wins over a number."""
-    scores = [row["val_score"] if math.isfinite(row["val_score"]) else -math.inf for row in curves]
+    """Row with the highest ``val_score``; the first of equals. NaN never wins over a number.
+
+    Compared in float32, as Lightning does when it keeps the best checkpoint.
+    """
+    scores = [np.float32(row["val_score"] if math.isfinite(row["val_score"]) else -math.inf) for row in curves]
     return scores.index(max(scores))
 
 
@@ -113,15 +117,19 @@ def fit(
     score: Score | None = None,
     groups: Groups | None = None,
     name: str = "model",
+    mirror: Mirror | None = None,
 ) -> FitResult:
     """Train ``model`` on positions ``train`` and leave the weights of its best epoch in it.
 
     The best epoch has the highest ``score`` on ``validate``, or the lowest validation loss without one.
     ``work_dir`` belongs to this run alone (name it with ``run_key``): a checkpoint found there is resumed, a
     finished run is read back without training. Batches need the keys ``targets`` and ``target_mask``.
+    With a ``mirror`` the checkpoints are copied there after each epoch, and fetched where ``work_dir`` has none: a run
+    killed on one machine goes on on another. Raises ``CheckpointsDisagree``, and what the mirror raises.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
-    last, best = work_dir / "last.ckpt", work_dir / "best.ckpt"
+    fetch_run(work_dir, mirror)
+    last = work_dir / LAST
     curves = torch.load(last, map_location="cpu", weights_only=True)["curves"] if last.exists() else []
     if not is_finished(curves, config):
         curves = _train(
@@ -135,12 +143,14 @@ def fit(
             score,
             groups,
             name,
+            mirror,
             resume=bool(curves),
         )
-    state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
+    best_epoch = int(curves[best_so_far(curves)]["epoch"])
+    state = best_weights(work_dir, best_epoch)
     model.load_state_dict({key.removeprefix("model."): value for key, value in state.items()})
     model.to("cpu").eval()
-    return FitResult(curves, int(curves[best_so_far(curves)]["epoch"]))
+    return FitResult(curves, best_epoch)
 
 
 @torch.inference_mode()
@@ -169,6 +179,7 @@ def _train(
     score: Score | None,
     groups: Groups | None,
     name: str,
+    mirror: Mirror | None,
     *,
     resume: bool,
 ) -> list[dict[str, float]]:
@@ -240,6 +251,10 @@ def _train(
 
             def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
                 self.curves = [dict(row) for row in checkpoint["curves"]]
+                checkpoint["callbacks"] = {
+                    name: as_written_in(work_dir, state) if "best_k_models" in state else state
+                    for name, state in checkpoint["callbacks"].items()
+                }
 
         class StopWhenFinished(pl.Callback):
             """Early stopping by the rule a resumed run applies as well."""
@@ -269,6 +284,13 @@ def _train(
             def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
                 self.bar.close()
 
+        class MirrorCheckpoints(pl.callbacks.Checkpoint):
+            """As the last of its kind it comes after those that have written the epoch's files."""
+
+            def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+                if trainer.is_global_zero:
+                    mirror_run(work_dir, mirror)
+
         def checkpoint(filename: str, **settings: Any) -> pl.Callback:
             return pl.callbacks.ModelCheckpoint(
                 work_dir,
@@ -296,8 +318,9 @@ def _train(
             callbacks=[
                 EpochBar(),
                 StopWhenFinished(),
-                checkpoint("best", monitor="val_score", mode="max", save_weights_only=True),
-                checkpoint("last"),
+                checkpoint(Path(BEST).stem, monitor="val_score", mode="max", save_weights_only=True),
+                checkpoint(Path(LAST).stem),
+                MirrorCheckpoints(),
             ],
             logger=logger,
             enable_progress_bar=False,
@@ -305,7 +328,7 @@ def _train(
             num_sanity_val_steps=0,
             log_every_n_steps=1_000_000,
         )
-        trainer.fit(task, ckpt_path=str(work_dir / "last.ckpt") if resume else None, weights_only=True)
+        trainer.fit(task, ckpt_path=str(work_dir / LAST) if resume else None, weights_only=True)
     return task.curves
 
 

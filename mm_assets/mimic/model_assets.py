@@ -191,10 +191,11 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
     from mm_assets.mimic.stage2 import run_stage2_job, stage2_jobs, stage2_record
     from mm_assets.mimic.train_job import TrainJob, joined, run_train_job, training_record
     from resources.compute import map_items, precision_for, resolve_device
+    from resources.mirror import mirror_of
 
     settings, store = house.settings(), house.artifacts()
     knobs = config.filled(settings.profile)
-    device = resolve_device(settings.device)
+    device, mirror = resolve_device(settings.device), mirror_of(settings)
     upstream = upstream_versions(
         store, ("mimic", "image_features"), ("mimic", "text_features"), ("mimic", "phase3"), ("mimic", "knowledge_base")
     )
@@ -210,7 +211,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
             TrainJob(
                 files=training_files(store), policy=LabelPolicy(knobs.blank_labels, knobs.uncertain_labels),
                 variant=variant, seed=seed, knobs=train, width=knobs.width, scratch=settings.scratch / "training",
-                versions=upstream, folder=draft.folder / f"{variant}-{seed}",
+                versions=upstream, folder=draft.folder / f"{variant}-{seed}", mirror=mirror,
             )
             for seed in knobs.seeds
             for variant in STAGE1_VARIANTS
@@ -237,7 +238,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: TrainKnobs) -
             context, draft, upstream=upstream, synthetic=store.current("mimic", "phase3").synthetic,
             metrics={"least_val_score": least_val_score(results)},
         )  # fmt: skip
-    clear_runs(results)
+    clear_runs(results, mirror)
     panels = curve_panels(results, score="macro AUROC", losses_of="fused")
     look = {"tensorboard": dg.MetadataValue.text(f"tensorboard --logdir {settings.scratch / 'training'}")}
     return materialized(

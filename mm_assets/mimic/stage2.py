@@ -116,6 +116,7 @@ def run_stage2_job(job: Stage2Job) -> TrainResult:
         score=macro_auroc,
         groups=partial(stage_groups, rates=RATES, weight_decay=config.weight_decay),
         name=f"{STAGE2_VARIANT} (seed {config.seed})",
+        mirror=job.stage1.mirror,
     )
     write_weights(model.state_dict(), job.folder)
     described = {"fusion": asdict(model.fusion.config), "vision": job.vision, "text": job.text}

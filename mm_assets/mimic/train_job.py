@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch  # noqa: TID253
 
+from mm_assets.learning.checkpoints import Mirror
 from mm_assets.learning.runs import CONFIG, write_weights
 from mm_assets.learning.training import TrainConfig, predict_logits
 from mm_assets.mimic.datasets import FeatureFiles, MultimodalData, Records, open_multimodal
@@ -59,6 +60,7 @@ class TrainJob:
     scratch: Path  # checkpoints; a killed job goes on from the last one
     versions: Mapping[str, str]
     folder: Path
+    mirror: Mirror | None = None  # of the checkpoints; None: they are in scratch alone
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def run_train_job(job: TrainJob) -> TrainResult:
         scratch=job.scratch,
         versions=job.versions,
         policy=job.policy,
+        mirror=job.mirror,
     )
     write_weights(trained.state_dict, job.folder)
     (job.folder / CONFIG).write_text(trained.config.to_json() + "\n")

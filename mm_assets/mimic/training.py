@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch  # noqa: TID253
 
+from mm_assets.learning.checkpoints import Mirror
 from mm_assets.learning.losses import combined_loss, positive_weights
 from mm_assets.learning.metrics import auroc, per_label
 from mm_assets.learning.training import FitResult, Loss, TrainConfig, fit, predict_logits, run_key
@@ -67,6 +68,7 @@ def train_variant(
     scratch: Path,
     versions: Mapping[str, str],
     policy: LabelPolicy = LabelPolicy(),
+    mirror: Mirror | None = None,
 ) -> TrainedVariant:
     """Train one variant with one seed; a killed run with the same `variant_key` is resumed.
 
@@ -87,6 +89,7 @@ def train_variant(
         work_dir,
         score=macro_auroc,
         name=f"{variant} (seed {seed})",
+        mirror=mirror,
     )
     logits = {split: predict_logits(model, make_batch, data.positions(split)) for split in ("validate", "test")}
     return TrainedVariant(model.config, seed, dict(model.state_dict()), result, logits, work_dir)
