@@ -117,7 +117,7 @@ def test_split_training_between_two_processes_is_central_training_to_the_bit(tmp
 def test_the_joint_model_learns_more_than_either_party():
     org2_rows, org3_rows = two_parties(900, noise=0.7)
     train, validate, test = np.arange(500), np.arange(500, 600), np.arange(600, 900)
-    knobs = SplitKnobs(epochs=10, batch_size=32)
+    knobs = SplitKnobs(epochs=15, batch_size=32)
     accuracy = {}
     for parties in ("joint", "org2", "org3"):
         run = train_central(CONFIG, org2_rows, org3_rows, train, validate, knobs, parties=parties)
