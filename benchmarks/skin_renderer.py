@@ -40,7 +40,7 @@ from mm_assets.pigmentation.synthetic.optics import (
 
 PATIENTS, QUICK_PATIENTS = 40, 3
 ROUNDS = 3  # interleaved; the best of each way counts, the machine may be busy
-RGB_PX, CUBE_PX = 160, 56  # as in the demo
+RGB_PX, CUBE_PX = 160, 56  # as in the study
 GATE = 3.0
 # Of 255, of what rounding and the look-up table may change in a picture; and of reflectance.
 PICTURE_TOLERANCE, CUBE_TOLERANCE = 2, 0.002

@@ -26,12 +26,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.reporting import Gate, finish, parse_options
+from mm_assets.pigmentation.profiles import PROFILES
 
 CLIENTS, PASSES, PASS_S, RELEASE_S = 16, 5, 6.0, 8.0
 QUICK_PASSES, QUICK_PASS_S, QUICK_RELEASE_S = 1, 1.0, 3.0
 RATIO_GATE = 1.5
-# The demo's (mm_assets/pigmentation/profiles.py).
-STORED_PX, CUBE_PX, IMAGE_PX = 160, 56, 56
+STORED_PX, CUBE_PX = (PROFILES["demo"]["LesionKnobs"][name] for name in ("stored_px", "cube_px"))
+TRAINED = PROFILES["demo"]["SkinTrainKnobs"]
 BANDS = tuple(np.linspace(450, 950, 12).tolist())
 WAYS = ("batched", "alone")
 HOST = "127.0.0.1"
@@ -51,11 +52,11 @@ def publish(home: str, scratch: Path, seed: int) -> str:
     cube = ModalitySpec(
         name="multispectral", kind="cube", channels=12, mean=(0.4,) * 12, std=(0.1,) * 12, wavelengths_nm=BANDS
     )
-    photographs = [photograph_spec(name, "absorbance") for name in ("clinical", "dermoscopy")]
-    spec = InputSpec(image_size=IMAGE_PX, modalities=(*photographs, cube))
+    photographs = [photograph_spec(name, TRAINED["photographs"]) for name in ("clinical", "dermoscopy")]
+    spec = InputSpec(image_size=TRAINED["image_size"], modalities=(*photographs, cube))
     torch.manual_seed(seed)
     config = FusionConfig(
-        modalities=spec.channels, encoder="test_resnet", stage=2, image_size=IMAGE_PX, width=64, heads=8
+        modalities=spec.channels, **{name: TRAINED[name] for name in ("encoder", "stage", "image_size", "width")}
     )
     model = FusionModel(config)
     store = ArtifactStore(home, scratch)

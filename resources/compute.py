@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 _HEAVY_MODULES = ("torch", "timm", "transformers", "pytorch_lightning", "pyarrow.parquet", "PIL.Image")
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_ORPHANED = 3  # exit status
 
 
 class ItemFailed(MendableError):
@@ -152,7 +154,20 @@ def _process_pool(fn: Callable[[Any], Any], workers: int) -> ProcessPoolExecutor
         # and a later pool's list no longer counts, so what any wing's workers need is in it from the start.
         inner = fn.func if isinstance(fn, functools.partial) else fn
         context.set_forkserver_preload(["__main__", getattr(inner, "__module__", "__main__"), *_HEAVY_MODULES])
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+
+
+def _begin_worker() -> None:
+    threading.Thread(target=_end_with_starter, name="starter", daemon=True).start()
+    _one_thread()
+
+
+def _end_with_starter() -> None:
+    """A pool's worker holds both ends of its queue: nothing else would tell it that nobody waits for it any more."""
+    starter = multiprocessing.parent_process()
+    assert starter is not None
+    starter.join()
+    os._exit(_ORPHANED)
 
 
 def _one_thread() -> None:

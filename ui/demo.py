@@ -6,6 +6,7 @@ Belongs here: tables on the terminal. Does not belong here: measuring; every num
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from resources.artifacts import ArtifactMissing, ArtifactStore
@@ -38,7 +39,7 @@ def print_run(report: RunReport) -> None:
     console.print(table)
     for step in report.steps:
         if step.error:
-            console.print(f"[red]{step.name}:[/red] {step.error}", highlight=False)
+            console.print(f"[red]{step.name}:[/red] {escape(step.error)}", highlight=False)
     for check in report.checks:
         if not check.passed:
             word = "[red]failed[/red]" if check.blocking else "[yellow]warned[/yellow]"

@@ -1,6 +1,7 @@
 """The released model of a wing, kept up to date while the server runs.
 
-Belongs here: noticing a new release, loading it beside the one in use, trying it once, swapping one reference.
+Belongs here: noticing a new release, loading it beside the one in use, trying it once, swapping one reference; and the
+current release for one command.
 Does not belong here: what a model answers (the wing's predictor), which wings there are (`ui.wings`) and how a release
 is published (the artifacts).
 """
@@ -16,6 +17,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from mm_assets.learning.provenance import Origin
 from resources.artifacts import Artifact, ArtifactMissing, ArtifactStore
 from resources.errors import MendableError
+from resources.settings import Settings
+from ui.wings import wing_named
 
 log = logging.getLogger(__name__)
 
@@ -121,3 +124,10 @@ class ReleasedModel(Generic[P]):
         while not self._stop.is_set():
             self.refresh()
             self._stop.wait(self._interval_s)
+
+
+def released_predictor(settings: Settings, wing: str) -> Any:
+    """What a wing has released now. Raises ArtifactMissing, and BundleIncomplete where it is damaged."""
+    store = ArtifactStore(settings.home, settings.scratch)
+    artifact = store.current(wing, "released_model")
+    return wing_named(wing).load(store.local_folder(artifact), artifact)

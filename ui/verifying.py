@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from resources.errors import MendableError
 
@@ -27,9 +28,9 @@ def print_findings(findings: Iterable[Mapping[str, str]]) -> None:
     console = Console(soft_wrap=True)
     for finding in findings:
         style = LEVEL_STYLES[finding["level"]]
-        console.print(f"[{style}]{finding['level']:<5}[/{style}] {finding['what']}", highlight=False)
+        console.print(f"[{style}]{finding['level']:<5}[/{style}] {escape(finding['what'])}", highlight=False)
         if finding["mend"]:
-            console.print(f"      {finding['mend']}", highlight=False)
+            console.print(f"      {escape(finding['mend'])}", highlight=False)
 
 
 def require_new_folder(to: Path) -> None:

@@ -26,8 +26,8 @@ from mm_assets.cloud_vision.split_model import SplitConfig
 class AuditJob:
     """One training, or for a defence two: of the rows of ``files``, with the seed of ``knobs``.
 
-    Exactly one of ``share`` (of train rows that are misaligned) and ``defence`` is set, or neither: then it is measured
-    what the image holder could guess.
+    At most one of ``share`` (of train rows that are misaligned) and ``defence`` is set; with neither, what the image
+    holder could guess is measured.
     """
 
     files: RowFiles

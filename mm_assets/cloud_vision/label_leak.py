@@ -88,7 +88,8 @@ def measure(
 def judge(rows: Sequence[LeakRow], guessed: float) -> Verdict:
     """The defence with the least leak among those that count; else says that none did.
 
-    ``rows`` hold the undefended run, of kind ``none``, that accuracy is compared with.
+    ``rows`` hold the undefended run, of kind ``none``, that accuracy is compared with. Their accuracies are on test, so
+    that of the chosen one is flattered where several come close.
     """
     undefended = next(row for row in rows if row.defence.kind == "none")
     defended = [row for row in rows if row.defence.kind != "none"]

@@ -34,12 +34,11 @@ def train_job(
     versions: Mapping[str, str],
     rows: Mapping[str, np.ndarray],
     folder: Path,
-    weights: Path | None = None,
 ) -> dict[str, Any]:
     """What both parties are asked; plain values, and no row of a table among them.
 
     ``versions``: "org2" and "org3" -> version of that party's features artifact. ``rows``: every split of SPLITS ->
-    positions in the common ids. ``folder``: where both parties write; it is made. ``weights``: of a timm encoder.
+    positions in the common ids. ``folder``: where both parties write; it is made.
     """
     return {
         "task": TRAIN,
@@ -48,7 +47,6 @@ def train_job(
         "versions": dict(versions),
         "rows": {name: [int(row) for row in found] for name, found in rows.items()},
         "folder": str(folder),
-        "weights": str(weights) if weights else None,
     }
 
 
@@ -56,9 +54,8 @@ def answering(access: PartyAccess, job: Mapping[str, Any]) -> Answering:
     """The image holder's side: at the end, in peace, it writes ``org3.safetensors``. Raises ArtifactMissing."""
     tensors, digest = _own_features(access, job)
     data = Org3Rows(tensors["pixels"], tensors["features"], digest)
-    weights = Path(job["weights"]) if job["weights"] else None
     config, seed = SplitConfig.from_dict(job["architecture"]), job["knobs"]["seed"]
-    party = Org3Party(build_org3(config, seed, weights), data)
+    party = Org3Party(build_org3(config, seed), data)
     return Answering(
         routed({TRAIN: party.handle}), lambda: _write(party.bottom.state_dict(), Path(job["folder"]), IMAGE_HOLDER)
     )

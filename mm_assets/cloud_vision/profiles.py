@@ -46,7 +46,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "LeakKnobs": {"seeds": [0, 1], "defences": STUDIED_DEFENCES},
         "SplitEvaluationConfig": {"replicates": 1000},
     },
-    # Real X-rays, a GPU. Without them as many are drawn.
+    # Real X-rays; without them as many are drawn. Trained on CPUs like the others, so for a machine with many.
     "full": {
         "XraySourceConfig": {"train": 8000, "validate_": 1000, "test": 2500, "shifted": 1000, "px": 512},
         "FeatureKnobs": {"image_px": 224},

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from mm_assets.cloud_vision.parties import PartyAccess, party_access
-from mm_assets.cloud_vision.party_work import FEATURES, FEATURES_JSON, PREPROCESSOR
+from mm_assets.cloud_vision.party_work import FEATURES, FEATURES_JSON, PREPROCESSOR, RECORDS, WING
 from mm_assets.cloud_vision.schema import FEATURES as FEATURE_NAMES
 from mm_assets.cloud_vision.schema import (
     ID_COLUMN,
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from mm_assets.cloud_vision.model_card import CardFacts
     from mm_assets.cloud_vision.release import ReleaseInputs
     from mm_assets.cloud_vision.row_files import RowFiles
-
-WING = "cloud_vision"
-TRUTH, PARTY_TABLE = "data/truth/records.parquet", "records.parquet"
 
 
 @dataclass(frozen=True)
@@ -93,11 +90,14 @@ def features_version(homes: Homes, party: Organisation) -> str:
 
 
 def row_files(homes: Homes) -> "RowFiles":
-    """Local files of the rows that both parties hold. Raises StaleInputs."""
+    """Local files of the rows that both parties hold, all made from the current source, whose answer key and ceilings
+    they are judged by. Raises StaleInputs."""
     from mm_assets.cloud_vision.row_files import RowFiles
 
     for party in ORGANISATIONS:
-        require_current(homes, f"{party}_features", "alignment")
+        require_current(homes, f"{party}_records", "source")
+        require_current(homes, "alignment", f"{party}_records")
+        require_current(homes, f"{party}_features", f"{party}_records", "alignment")
     return RowFiles(
         org2=homes.file("org2_features", FEATURES),
         org3=homes.file("org3_features", FEATURES),
@@ -196,6 +196,7 @@ def _examples(homes: Homes, image_ids: np.ndarray) -> pa.Table:
     """Test records to offer, as the parties hold them, with the truth: see release.EXAMPLE_SCHEMA."""
     from mm_assets.cloud_vision.ids import aligned_rows, read_ids
     from mm_assets.cloud_vision.release import EXAMPLE_SCHEMA, choose_examples
+    from mm_assets.cloud_vision.source import DATA, TRUTH
 
     def rows_of(asset: str, name: str, columns: list[str], ids: list[str]) -> pa.Table:
         table = homes.table(asset, name, [ID_COLUMN, *columns])
@@ -205,9 +206,11 @@ def _examples(homes: Homes, image_ids: np.ndarray) -> pa.Table:
     truth = rows_of("source", TRUTH, ["label", "pattern", "image"], image_ids.tolist())
     chosen = [image_ids[place] for place in choose_examples(truth["label"].to_pylist(), truth["pattern"].to_pylist())]
     truth = rows_of("source", TRUTH, ["label", "pattern", "mask"], chosen)
-    own = rows_of("org2_records", PARTY_TABLE, list(ORG2_FEATURES), chosen)
-    other = rows_of("org3_records", PARTY_TABLE, [*ORG3_FEATURES, IMAGE_COLUMN], chosen)
-    films = [homes.file("source", f"data/org3/{name}").read_bytes() for name in other[IMAGE_COLUMN].to_pylist()]
+    own = rows_of("org2_records", RECORDS, list(ORG2_FEATURES), chosen)
+    other = rows_of("org3_records", RECORDS, [*ORG3_FEATURES, IMAGE_COLUMN], chosen)
+    films = [
+        homes.file("source", f"{DATA}/{IMAGE_HOLDER}/{name}").read_bytes() for name in other[IMAGE_COLUMN].to_pylist()
+    ]
     columns = {
         "image_id": pa.array(chosen, pa.string()),
         "xray": pa.array(films, pa.binary()),

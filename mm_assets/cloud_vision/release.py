@@ -1,8 +1,8 @@
 """The folder of a released model, put together from what the earlier assets published.
 
 Belongs here: which file of the release comes from where, and which examples it offers. Does not belong here: opening
-artifacts (published.py), training, judging, and answering (predictor.py, which
-says what is in the folder and reads it).
+artifacts (published.py), training, judging, and answering (predictor.py, which says what is in the folder and reads
+it).
 """
 
 import shutil

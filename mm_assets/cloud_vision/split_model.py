@@ -10,7 +10,6 @@ same network then trains to the same bits whether its parts stand in one process
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,15 +96,14 @@ class Org2Bottom(nn.Module):
 class Org3Bottom(nn.Module):
     """The image holder's bottom: grey pixels uint8 [B, S, S] and features [B, F] -> embedding [B, E]."""
 
-    def __init__(self, config: SplitConfig, weights: Path | None = None) -> None:
-        """``weights`` is a safetensors file of a timm encoder; random without it."""
+    def __init__(self, config: SplitConfig) -> None:
         super().__init__()
         self.config = config
         if config.encoder == COMPACT:
             self.encoder: nn.Module = CompactEncoder(config.channels)
             dim = 4 * config.channels
         else:
-            encoder = ImageEncoder(config.encoder, 1, config.image_px, stage=config.stage, weights=weights)
+            encoder = ImageEncoder(config.encoder, 1, config.image_px, stage=config.stage)
             self.encoder, dim = encoder, encoder.dim
         self.table = (
             _perceptron(config.org3_features, (), config.hidden, 0.0, last=nn.ReLU()) if config.org3_features else None
@@ -174,10 +172,10 @@ def build_org2(config: SplitConfig, seed: int) -> Org2Bottom:
         return Org2Bottom(config)
 
 
-def build_org3(config: SplitConfig, seed: int, weights: Path | None = None) -> Org3Bottom:
+def build_org3(config: SplitConfig, seed: int) -> Org3Bottom:
     """The image holder's bottom with first weights of its own seed."""
     with _seeded(ORG3, seed):
-        return Org3Bottom(config, weights)
+        return Org3Bottom(config)
 
 
 def build_top(config: SplitConfig, seed: int, parties: int = 2) -> Top:

@@ -1,7 +1,7 @@
 """Knobs of the split network that the model and both audits share, so that an audit is of the network that is served.
 
-Belongs here: the Config class and what it becomes, and where trainings run. Does not belong here: the
-numbers (profiles.py).
+Belongs here: the Config class and what it becomes, and where trainings run. Does not belong here: the numbers
+(profiles.py).
 """
 
 from typing import TYPE_CHECKING, Any, Literal

@@ -78,8 +78,7 @@ class FusionConfig:
 class WeighedAttention(nn.Module):
     """Residual multi-head attention of one query that also tells what each token brought to it.
 
-    Keys are normalised and values are not: how strong a token is says how much pigment it saw. On rendered lesions
-    this, and a query that has seen every picture, took the error on dark skin from 1.9 to 1.6 times the best tone's.
+    Keys are normalised and values are not: how strong a token is says how much pigment it saw.
     """
 
     def __init__(self, dim: int, heads: int) -> None:

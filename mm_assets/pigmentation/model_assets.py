@@ -108,6 +108,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: SkinTrainKnob
             "parameters": dg.MetadataValue.json({r.variant: r.parameters for r in results}),
             "best epoch": dg.MetadataValue.json({f"{r.variant}-{r.seed}": r.best_epoch for r in results}),
             "encoder": f"{knobs.encoder}, {'pretrained' if knobs.pretrained else 'random start'}",
+            "modalities read": ", ".join(jobs[0].spec.names),
             "device": device,
         },
     )

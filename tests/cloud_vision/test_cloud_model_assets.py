@@ -99,6 +99,16 @@ def test_a_model_of_an_older_alignment_is_not_evaluated(homes, house):
         materialize("evaluation")
 
 
+def test_a_source_that_nobody_has_read_yet_does_not_judge_the_model(homes, house):
+    """Its answer key and ceilings would be those of other records."""
+    materialize("model", "misalignment", "label_leak")
+    house.change("org2", lambda table: table.slice(2))
+    publish_source(house)
+    for asset in ("model", "evaluation"):
+        with pytest.raises(StaleInputs, match="run `mm materialize cloud_vision/org2_records`"):
+            materialize(asset)
+
+
 def test_no_raw_value_of_a_party_is_in_what_is_shared(homes):
     """What all may read holds no feature of either party; ids and labels' counts alone are the auditor's to tell."""
     materialize("model")

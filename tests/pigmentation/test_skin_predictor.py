@@ -178,7 +178,6 @@ def test_an_unusable_image_is_named_with_its_reason(
 
 
 def test_a_huge_picture_is_refused_from_its_header(predictor: SkinPredictor) -> None:
-
     stream = io.BytesIO()
     Image.new("1", (30_000, 30_000)).save(stream, "PNG")
     with pytest.raises(UnusableImage) as raised:
@@ -188,7 +187,6 @@ def test_a_huge_picture_is_refused_from_its_header(predictor: SkinPredictor) -> 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "I;16", "P", "CMYK"])
 def test_every_common_pixel_format_is_read(predictor: SkinPredictor, mode: str) -> None:
-
     picture = Image.fromarray(tiny.skin_photograph())
     stream = io.BytesIO()
     if mode == "I;16":

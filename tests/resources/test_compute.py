@@ -105,6 +105,30 @@ def test_a_killed_worker_is_a_mendable_error() -> None:
         list(map_items(die, [1, 2], workers=1))
 
 
+def tell_pid(number: int) -> int:
+    os.write(1, f"{os.getpid()}\n".encode())
+    return number
+
+
+def test_workers_end_with_a_starter_that_is_killed() -> None:
+    code = (
+        "import time; from resources.compute import map_items; from tests.resources.test_compute import tell_pid\n"
+        "results = map_items(tell_pid, range(2), workers=2)\n"
+        "if __name__ == '__main__': next(results); time.sleep(60)\n"
+    )
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True
+    )
+    assert starter.stdout is not None
+    worker = int(starter.stdout.readline())
+    starter.kill()
+    starter.wait()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{worker}").exists()
+
+
 def test_workers_are_other_processes_with_one_thread_each() -> None:
     seen = list(map_items(surroundings, range(8), workers=2))
     assert os.getpid() not in {pid for pid, _, _ in seen}

@@ -13,11 +13,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from mm_assets.cloud_vision.parties import party_access
+from mm_assets.cloud_vision.profiles import PROFILES
 from mm_assets.cloud_vision.schema import CLASSES, EXPECTED_SCHEMA, MAPPING_SCHEMA
 from resources.artifacts import ArtifactStore
 from resources.settings import Settings, load_settings
 from tests.cloud_vision.tiny_split_release import split_case, write_tiny_release
 from ui.cli import app
+from ui.cloud_vision.commands import SIZES
 from ui.cloud_vision.entry import CloudVisionEntry
 from ui.cloud_vision.exports import TABLES
 from ui.cloud_vision.prediction import RecordUnreadable, parse_features, read_record
@@ -178,6 +180,11 @@ def test_the_readme_has_the_models_the_defences_and_misalignment() -> None:
     assert "| both, shifted test | 0.740 | 0.710 to 0.770 | 0.740 | 0.900 |  |" in table
     assert "| none | 0.810 | 0.970 | 1.000 | 0.480 |" in table and "| 5% | 0.800 |" in table
     assert readme_table({**results, "synthetic": False}).startswith("**Real X-rays, made-up tables.**")
+
+
+def test_the_size_demo_is_the_demos() -> None:
+    knobs = PROFILES["demo"]["XraySourceConfig"]
+    assert SIZES["demo"] == tuple(knobs[name] for name in ("train", "validate_", "test", "shifted"))
 
 
 def test_a_limit_sizes_every_split_with_records_in_each() -> None:

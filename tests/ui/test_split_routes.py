@@ -41,7 +41,8 @@ def test_the_answer_has_both_and_each_and_where_it_comes_from(client: TestClient
     answer = ask(client, **{name: str(value) for name, value in features_of(0).items()})
     assert answer.status_code == 200, answer.text
     body = answer.json()
-    assert list(body["probabilities"]) == list(CLASSES) and sum(body["probabilities"].values()) == pytest.approx(1)
+    assert list(body["probabilities"]) == list(CLASSES)
+    assert sum(body["probabilities"].values()) == pytest.approx(1, abs=2e-4)  # each is rounded to four digits
     assert body["label"] == max(body["probabilities"], key=body["probabilities"].get)
     assert set(body["alone"]) == {"org2", "org3"} and body["missing"] == []
     assert VERDICT in body["leak"] and set(body["crossed"]) == {"org3 -> org2", "org2 -> org3"}

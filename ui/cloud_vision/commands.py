@@ -14,7 +14,7 @@ from resources.settings import load_settings
 from ui.terminal import JsonFlag, one_line_errors, print_json
 
 # Records of a data set by the name of its size: train, validate, test, shifted.
-SIZES = {"tiny": (24, 12, 12, 12), "small": (160, 40, 80, 40), "demo": (640, 160, 400, 200)}
+SIZES = {"tiny": (24, 12, 12, 12), "small": (160, 40, 80, 40), "demo": (1280, 240, 700, 240)}
 
 
 class Size(StrEnum):
@@ -35,7 +35,7 @@ class Law(StrEnum):
 @one_line_errors
 def synth(
     to: Annotated[Path, typer.Option("--to", help="Folder to write into; must be empty or missing.")],
-    size: Annotated[Size, typer.Option(help="Records: tiny 60, small 320, demo 1,400.")] = Size.small,
+    size: Annotated[Size, typer.Option(help="Records: tiny 60, small 320, demo 2,460.")] = Size.small,
     design: Annotated[Law, typer.Option(help="separable is the original design.")] = Law.complementary,
     difficulty: Annotated[float, typer.Option(min=0, max=1, help="Noise of features, faintness of lesions.")] = 0.5,
     px: Annotated[int, typer.Option(min=192, max=1024, help="Side of an X-ray, px; even.")] = 512,

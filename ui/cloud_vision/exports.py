@@ -11,7 +11,7 @@ from resources.settings import Settings
 from ui.exports import Exports
 
 # Stage -> (asset, file). `mapping` and `expected` are what the original design's scripts saved: local and cloud name of
-# every X-ray, and the class of every record.
+# every X-ray, and the class of every common record.
 TABLES = {
     "org2": ("org2_records", "records.parquet"),
     "org3": ("org3_records", "records.parquet"),

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from mm_assets.cloud_vision.schema import FEATURES, ORG2_FEATURES, ORG3_FEATURES
-from resources.artifacts import ArtifactStore
 from resources.errors import MendableError
 from resources.settings import Settings
 
@@ -30,7 +29,7 @@ def predict_record(settings: Settings, xray: Path | None, features: str, record:
     Raises RecordUnreadable, ArtifactMissing, UnreadableImage and UnusableFeature.
     """
     from mm_assets.cloud_vision.case import SplitCase
-    from mm_assets.cloud_vision.predictor import SplitPredictor
+    from ui.released import released_predictor
 
     if (record is None) == (xray is None) or (record is not None and features):
         raise RecordUnreadable("give either --xray, with --features where they are known, or --record")
@@ -45,10 +44,8 @@ def predict_record(settings: Settings, xray: Path | None, features: str, record:
         {name: values.get(name) for name in ORG2_FEATURES},
         {name: values.get(name) for name in ORG3_FEATURES},
     )
-    store = ArtifactStore(settings.home, settings.scratch)
-    released = store.current("cloud_vision", "released_model")
-    folder = store.local_folder(released)
-    return SplitPredictor.load(folder, version=released.version, run_id=released.run_id).predict(case)
+    answer: SplitPrediction = released_predictor(settings, "cloud_vision").predict(case)
+    return answer
 
 
 def parse_features(text: str) -> dict[str, float]:

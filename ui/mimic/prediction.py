@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from resources.artifacts import ArtifactStore
 from resources.errors import MendableError
 from resources.settings import Settings
 
@@ -26,7 +25,7 @@ class CaseError(MendableError):
 def predict_chest(settings: Settings, image: Path | None, fields: Mapping[str, Any]) -> "Prediction":
     """Load the released model and answer one case. Raises CaseError, ArtifactMissing, UnreadableImage, EmptyCase."""
     from mm_assets.mimic.case import ChestCase
-    from mm_assets.mimic.predictor import MimicPredictor
+    from ui.released import released_predictor
 
     if image is not None and not image.is_file():
         raise CaseError(f"there is no file {image}: give the path of a JPEG, PNG or DICOM film")
@@ -39,15 +38,13 @@ def predict_chest(settings: Settings, image: Path | None, fields: Mapping[str, A
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
         raise CaseError(f"--{option} {first['input']!r}: {first['msg']}") from None
-    store = ArtifactStore(settings.home, settings.scratch)
-    released = store.current("mimic", "released_model")
-    folder = store.local_folder(released)
-    return MimicPredictor.load(folder, version=released.version, run_id=released.run_id).predict(case)
+    answer: Prediction = released_predictor(settings, "mimic").predict(case)
+    return answer
 
 
 def print_prediction(prediction: "Prediction") -> None:
     """Findings above their threshold first, then warnings and provenance."""
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     table = Table("finding", "probability", "interval", "threshold", "")
     for finding in sorted(prediction.findings, key=lambda finding: -finding.probability):
         table.add_row(
@@ -58,16 +55,13 @@ def print_prediction(prediction: "Prediction") -> None:
             "above" if finding.positive else "",
         )
     console.print(table)
-    console.print(f"interval: {prediction.interval}", highlight=False)
+    console.print(f"interval: {prediction.interval}")
     for warning in prediction.warnings:
-        console.print(f"[yellow]{warning.code}[/yellow] {warning.message}", highlight=False)
+        console.print(f"{warning.code}: {warning.message}", style="yellow")
     origin = prediction.provenance
     data = "SYNTHETIC data" if origin.synthetic else "real data"
     auroc = "" if origin.test_auroc is None else (
         f", test AUROC {origin.test_auroc:.3f} ({origin.test_auroc_low:.3f} to {origin.test_auroc_high:.3f})"
     )  # fmt: skip
-    console.print(
-        f"model {origin.model_version}, run {origin.run_id}, data {origin.data_version}, {data}{auroc}\n"
-        f"{origin.disclaimer}",
-        highlight=False,
-    )
+    console.print(f"model {origin.model_version}, run {origin.run_id}, data {origin.data_version}, {data}{auroc}")
+    console.print(origin.disclaimer)

@@ -49,6 +49,11 @@ class Outputs:
     leak: gr.HTML
     provenance: gr.HTML
 
+    @property
+    def drawn(self) -> list[gr.HTML]:
+        """What `_drawn` fills behind the organisations' own answers, in its order."""
+        return [self.notices, self.joint, self.film, self.crossed, self.leak, self.provenance]
+
 
 def page(blocks: gr.Blocks, released: ReleasedModel[SplitReader]) -> None:
     """Build the tab inside the current Blocks context."""
@@ -66,7 +71,7 @@ def page(blocks: gr.Blocks, released: ReleasedModel[SplitReader]) -> None:
             shown = _outputs()
 
     form = list(given.fields.values())
-    drawn = [given.org2_alone, given.org3_alone, *_drawn_parts(shown)]
+    drawn = [given.org2_alone, given.org3_alone, *shown.drawn]
     whole_answer = [*drawn, shown.panel, shown.empty]
     case_inputs = [film_bytes, given.preview, given.upload, chosen, *form]
 
@@ -153,11 +158,6 @@ def _outputs() -> Outputs:
         leak = gr.HTML(elem_id="split-leak")
         provenance = gr.HTML(elem_id="split-provenance")
     return Outputs(empty, panel, notices, joint, opacity, film, crossed, leak, provenance)
-
-
-def _drawn_parts(shown: Outputs) -> list[gr.HTML]:
-    """What `_drawn` fills behind the organisations' own answers, in its order."""
-    return [shown.notices, shown.joint, shown.film, shown.crossed, shown.leak, shown.provenance]
 
 
 def _drawn(reader: SplitReader, case: SplitCase, opacity: float) -> list[str]:

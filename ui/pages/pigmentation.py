@@ -137,7 +137,8 @@ def page(blocks: gr.Blocks, released: ReleasedModel[SkinReader]) -> None:
     answering.after(assess.click)
     answering.after_examples(examples, on_example, case_inputs)
     clear.click(on_clear, None, [*case_inputs, *whole_answer], **QUICK)
-    shown.leave_out.input(on_leave_out, [reading, shown.leave_out, shown.opacity], answer, **QUEUED)
+    again = shown.leave_out.input(on_leave_out, [reading, shown.leave_out, shown.opacity], answer, **QUEUED)
+    again.failure(no_answer, None, whole_answer, **QUICK)
     shown.opacity.input(None, shown.opacity, None, js=fade_js("skin-maps"), **PRIVATE)
 
 

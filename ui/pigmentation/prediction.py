@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from resources.artifacts import ArtifactStore
 from resources.errors import MendableError
 from resources.settings import Settings
 
@@ -28,16 +27,14 @@ def predict_skin(settings: Settings, files: Mapping[str, Path | None]) -> "SkinP
     """Load the released model and answer one case; files by modality. Raises ImageMissing, ArtifactMissing and
     UnusableImage."""
     from mm_assets.pigmentation.case import SkinCase
-    from mm_assets.pigmentation.predictor import SkinPredictor
+    from ui.released import released_predictor
 
     for modality, path in files.items():
         if path is not None and not path.is_file():
             raise ImageMissing(f"there is no file {path}: give the path of an image after --{modality}")
     case = SkinCase(**{modality: path.read_bytes() for modality, path in files.items() if path is not None})
-    store = ArtifactStore(settings.home, settings.scratch)
-    released = store.current("pigmentation", "released_model")
-    folder = store.local_folder(released)
-    return SkinPredictor.load(folder, version=released.version, run_id=released.run_id).predict(case)
+    answer: SkinPrediction = released_predictor(settings, "pigmentation").predict(case)
+    return answer
 
 
 def result_block(prediction: "SkinPrediction") -> str:

@@ -73,6 +73,8 @@ def predictor_of(released: ReleasedModel[P]) -> P:
 def example_of(released: ReleasedModel[Any], number: int) -> Any:
     """The case behind an example button. Raises a toast when there is no such example any more."""
     release = released.current
-    if release is None or number >= len(release.predictor.examples):
-        raise toast(not_released(released.wing))
+    if release is None:
+        raise toast(not_released(released.wing), "No model yet")
+    if number >= len(release.predictor.examples):
+        raise toast("This example went with the model before; choose one that is shown now.")
     return release.predictor.examples[number].case
