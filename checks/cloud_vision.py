@@ -25,6 +25,7 @@ from checks.cloud_vision_judges import (
 )
 from checks.common import not_empty, one_of, present, table_of, unique
 from checks.expectations import Expected, expectation_checks, house_check, metric_check
+from mm_assets.cloud_vision.party_alignment import ALIGNMENT_JSON, COMMON
 from mm_assets.cloud_vision.schema import (
     CLASSES,
     IMAGE_HOLDER,
@@ -166,11 +167,11 @@ def alignment_by_id(house: House) -> dict[str, Any]:
     splits = [_splits_by_id(house, party) for party in ORGANISATIONS]
     store = house.artifacts()
     aligned = store.current(WING, "alignment")
-    rows = store.read_table(aligned, "common.parquet").to_pylist()
+    rows = store.read_table(aligned, COMMON).to_pylist()
     ids, shared = [row["image_id"] for row in rows], sorted(splits[0].keys() & splits[1].keys())
     return {
         "digests": {
-            "noted": store.read_json(aligned, "alignment.json")["digest"],
+            "noted": store.read_json(aligned, ALIGNMENT_JSON)["digest"],
             "of its rows": ids_digest(ids),
             "of the parties' records": ids_digest(shared),
         },
@@ -193,9 +194,9 @@ def features_of_alignment(party: Organisation) -> Callable[[House], dict[str, An
         aligned, artifact = store.current(WING, "alignment"), home.current(WING, f"{party}_features")
         return {
             "digest": home.read_json(artifact, "features.json")["digest"],
-            "digest_aligned": store.read_json(aligned, "alignment.json")["digest"],
+            "digest_aligned": store.read_json(aligned, ALIGNMENT_JSON)["digest"],
             "rows": {name: shape[0] for name, shape in _tensor_shapes(home, artifact).items()},
-            "rows_aligned": aligned.file("common.parquet").rows,
+            "rows_aligned": aligned.file(COMMON).rows,
         }
 
     return read
@@ -267,7 +268,7 @@ cloud_vision_data_checks = [
     expectation_checks(
         (WING, "alignment"),
         [not_empty, columns_are(["image_id", "split"]), unique("image_id"), one_of("split", SPLITS)],
-        table_of(WING, "alignment", "common.parquet"),
+        table_of(WING, "alignment", COMMON),
     ),
     house_check((WING, "alignment"), "aligned_by_id", records_are_aligned_by_id, read=alignment_by_id),
     *(

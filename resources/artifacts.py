@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -265,11 +265,14 @@ class ArtifactStore:
 
     # Cleaning
 
-    def sweep(self, keep: int = 2) -> list[str]:
+    def sweep(self, keep: int = 2, beside: Sequence["ArtifactStore"] = ()) -> list[str]:
         """Removes dead versions, half-written ones and drafts of ended processes; returns what was removed.
 
+        ``beside``: other stores, swept together with this one, because artifacts here and there are made from each
+        other. One that is named twice is swept once.
         Of each asset and partition the current version, the newest ``keep`` and all that a kept history
         leads back to stay: see ``resources.artifact_sweep``.
         """
-        drafts = [f"draft {name}" for name in remove_dead_drafts(self._drafts)]
-        return drafts + sweep_versions(self.objects, keep)
+        stores = {store.objects.url: store for store in (*beside, self)}.values()
+        drafts = [f"draft {name}" for store in stores for name in remove_dead_drafts(store._drafts)]
+        return drafts + sweep_versions([store.objects for store in stores], keep)

@@ -59,6 +59,7 @@ class ReleasedModel(Generic[P]):
     """Holds the newest working release of a wing.
 
     Readers take `current` once per request and keep that object: a swap is one assignment and needs no lock.
+    `loading` tells whether a release is on its way; until one is there, `absence` says why.
     A version that fails to load or to answer leaves the one before in place and is told in `last_error`. A broken one
     is tried again only when another version was published; any other failure after pauses that double, up to a minute.
     """
@@ -67,14 +68,30 @@ class ReleasedModel(Generic[P]):
         self.wing = wing
         self.current: Release[P] | None = None
         self.last_error: str | None = None
+        self.loading = True  # until the first look says that there is nothing to load
         self._store, self._load, self._interval_s = store, load, interval_s
         self._failed_version: str | None = None
         self._pause_s, self._again_at = 0.0, 0.0  # of the failed version; infinite: never
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @property
+    def absence(self) -> str:
+        """Why there is nothing to answer with while `current` is None, and how to mend it, for whoever asked."""
+        if self.loading:
+            return f"The model of wing {self.wing} is being loaded; ask again in a minute."
+        if self.last_error:
+            return f"No model of wing {self.wing} can be used. {self.last_error}"
+        return f"No model of wing {self.wing} is released yet. Run `mm demo --wing {self.wing}`, then ask again."
+
     def refresh(self) -> bool:
         """Look once; True when another version is now in use. Never raises."""
+        try:
+            return self._look()
+        finally:
+            self.loading = False
+
+    def _look(self) -> bool:
         try:
             artifact = self._store.current(self.wing, "released_model")
             version = artifact.version
@@ -83,8 +100,10 @@ class ReleasedModel(Generic[P]):
             if self.current is not None and version == self.current.version:
                 self.last_error = None
                 return False
+            self.loading = True
             folder = self._store.local_folder(artifact)
         except ArtifactMissing:
+            self.last_error = None
             return False
         except Exception:
             # An unreachable store is not a broken model: keep serving and look again.

@@ -4,6 +4,7 @@ Belongs here: from a selection string to a finished run and its plain-value repo
 Does not belong here: printing (ui.cli) and what assets do.
 """
 
+import logging
 import re
 import uuid
 from collections.abc import Sequence
@@ -16,10 +17,13 @@ from mm_assets.definitions import build_defs
 from resources.artifacts import ArtifactMissing, ArtifactStore
 from resources.dagster_resources import House
 from resources.errors import MendableError
+from resources.objects import ObjectAccessError
 from resources.settings import Settings
 from ui.home import prepare_dagster_home
 from ui.live_runs import end_dead_runs, marked_alive
 from ui.wings import RunConfig, store_of
+
+log = logging.getLogger(__name__)
 
 
 class SelectionError(MendableError):
@@ -186,13 +190,26 @@ def run_selection(
             )
         except dg.DagsterInvalidConfigError as error:
             raise KnobError(f"the configuration does not fit: {knob_errors(error)}") from None
-    house.artifacts().sweep()
+    wings = {key.path[0] for key in keys}
+    made = [key for key in graph.materializable_asset_keys if key.path[0] in wings]
+    sweep(house, made, everywhere=result.success)
     return RunReport(
         run_id=result.run_id,
         succeeded=result.success,
         steps=tuple(step_reports(result, wanted)),
         checks=tuple(check_reports(result)),
     )
+
+
+def sweep(house: House, keys: Sequence[dg.AssetKey], *, everywhere: bool) -> None:
+    """Sweep MM_HOME and, ``everywhere``, the other stores that assets of ``keys`` are published in. Not so after a run
+    that failed: it may have failed for what is set there. What may not be deleted stays, and is told."""
+    settings, store = house.settings(), house.artifacts()
+    beside = [store_of(settings, store, *key.path) for key in keys] if everywhere else []
+    try:
+        store.sweep(beside=beside)
+    except ObjectAccessError as error:
+        log.warning("old versions stay where they are: %s", error)
 
 
 def knob_errors(error: dg.DagsterInvalidConfigError) -> str:

@@ -80,13 +80,17 @@ def assemble(models: Models, cors_origins: Sequence[str] = ()) -> FastAPI:
     )
 
     routers = {name: wing_named(name).router(released) for name, released in models.items()}
-    behind = {getattr(route, "path", ""): models[name] for name, router in routers.items() for route in router.routes}
+    behind = {getattr(route, "path", ""): name for name, router in routers.items() for route in router.routes}
 
-    def provenance_now(path: str) -> dict[str, str]:
-        release = behind[path].current if path in behind else None
-        return provenance_headers(release.predictor.provenance) if release else {}
+    def headers_now(path: str) -> dict[str, str]:
+        """Which model is behind a path, and the address it has beside other wings', where the path is another."""
+        if path not in behind:
+            return {}
+        release, canonical = models[behind[path]].current, f"/predict/{behind[path]}"
+        link = {} if path == canonical else {"Link": f'<{canonical}>; rel="canonical"'}
+        return {**link, **(provenance_headers(release.predictor.provenance) if release else {})}
 
-    install(app, provenance_now)
+    install(app, headers_now)
     # Outside of the rest, so that a page of another origin can read why it was refused.
     app.add_middleware(
         CORSMiddleware,
@@ -137,10 +141,10 @@ def _add_service_routes(app: FastAPI, models: Models) -> None:
         }
         # One wing is enough: whoever uses one does not wait for the others.
         if all(released.current is None for released in models.values()):
-            tried = [released.last_error for _, released in sorted(models.items()) if released.last_error]
-            mend = " ".join(f"Run `mm demo --wing {wing}`." for wing in sorted(models))
-            detail = " ".join([f"Nothing is served for {', '.join(sorted(models))}.", *tried, mend])
-            return problem(request_id_of(request), 503, "nothing_released", detail)
+            loading = any(released.loading for released in models.values())
+            detail = " ".join(released.absence for _, released in sorted(models.items()))
+            code = "release_loading" if loading else "nothing_released"
+            return problem(request_id_of(request), 503, code, detail)
         return JSONResponse({"status": "ready", "wings": state})
 
     @app.get("/favicon.ico", include_in_schema=False)

@@ -6,8 +6,8 @@ and its verdict (label_leak.py), the defences (defence.py), what the released ne
 Both need the rows of both parties and are made in one place, which trains the same network to the same bits.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,6 @@ def leak_verdict(found: Sequence[LeakRow | float]) -> dict[str, Any]:
         "guess": guessed,
         "reached": verdict.reached,
         "defence": verdict.chosen.name,
-        "settings": _plain(asdict(verdict.chosen)),
         "text": verdict.text,
         "seeds": len(guesses),
     }
@@ -124,10 +123,7 @@ def _mean_of(rows: Sequence[LeakRow]) -> LeakRow:
     return replace(
         rows[0],
         accuracy=mean(lambda row: row.accuracy),
+        validated=mean(lambda row: row.validated),
         leak=mean(lambda row: row.leak),
         leak_random_labels=mean(lambda row: row.leak_random_labels),
     )
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}

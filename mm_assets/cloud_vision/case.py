@@ -47,6 +47,14 @@ class SplitCase:
                     raise UnusableFeature("feature_not_finite", f"{name} is not a finite number: leave it out instead.")
 
 
+class SplitProvenance(Provenance):
+    """Where an answer comes from. Features are made up in every data set of this wing, also beside real X-rays."""
+
+    @property
+    def trained_on(self) -> str:
+        return "synthetic data" if self.synthetic else "real X-rays, made-up tables"
+
+
 class CaseWarning(BaseModel):
     """A reason to trust this answer less."""
 
@@ -80,7 +88,7 @@ class SplitPrediction(BaseModel):
     )
     warnings: list[CaseWarning]
     model_version: str
-    provenance: Provenance
+    provenance: SplitProvenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +119,7 @@ class ExampleCase:
 class SplitReader(Protocol):
     """What the server and the page need from a released model."""
 
-    provenance: Provenance
+    provenance: SplitProvenance
     examples: tuple[ExampleCase, ...]
     labels: tuple[str, ...]
 
@@ -119,8 +127,8 @@ class SplitReader(Protocol):
         """Answer one case; ``explain`` adds the map. Raises UnreadableImage and UnusableFeature."""
         ...
 
-    def explain(self, case: SplitCase) -> SplitExplanation:
-        """Where on the film the answer comes from. Raises UnreadableImage and UnusableFeature."""
+    def explained(self, case: SplitCase) -> tuple[SplitPrediction, SplitExplanation]:
+        """The answer, and where on the film it comes from. Raises UnreadableImage and UnusableFeature."""
         ...
 
     def try_once(self) -> None:

@@ -22,9 +22,9 @@ from mm_assets.cloud_vision.party_steps import (
     curve_row,
     in_parts,
 )
+from mm_assets.cloud_vision.schema import IMAGE_HOLDER, LABEL_HOLDER
 from mm_assets.cloud_vision.split_model import (
-    ORG2,
-    ORG3,
+    TOP,
     Org2Bottom,
     Org3Bottom,
     SplitConfig,
@@ -56,7 +56,7 @@ class CentralModel(nn.Module):
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        found = {ORG2: self.org2, ORG3: self.org3, "top": self.top}
+        found = {LABEL_HOLDER: self.org2, IMAGE_HOLDER: self.org3, TOP: self.top}
         return {name: part for name, part in found.items() if part is not None}
 
 
@@ -95,7 +95,7 @@ def train_central(
     from tqdm import tqdm
 
     model = build_central(config, knobs.seed, parties)
-    own = [part for name, part in model.parts.items() if name != ORG3]
+    own = [part for name, part in model.parts.items() if name != IMAGE_HOLDER]
     optimisers = [PartyOptimiser(own, knobs.org2_learning_rate, len(train), knobs)]
     if model.org3 is not None:
         optimisers.append(PartyOptimiser([model.org3], knobs.org3_learning_rate, len(train), knobs))

@@ -33,7 +33,7 @@ import torch  # noqa: TID253
 import torch.nn.functional as F  # noqa: TID253
 
 from mm_assets.cloud_vision.party_steps import Org2Rows, PartyOptimiser, SplitKnobs
-from mm_assets.cloud_vision.split_model import SplitConfig, build_top, seed_of, seed_step
+from mm_assets.cloud_vision.split_model import TOP, SplitConfig, build_top, seed_of, seed_step
 from resources.errors import MendableError
 
 Kind = Literal["none", "noise", "equal_norm", "distance_correlation", "randomised_labels", "merged_labels"]
@@ -134,7 +134,7 @@ class GradientGuard:
         return disturbed_gradient(self.defence, embedding, logits, labels, noise)
 
     def _of_public_network(self, embedding: torch.Tensor, rows: np.ndarray, epoch: int, step: int) -> torch.Tensor:
-        seed_step(self._top, "top", seed_of(self._knobs.seed, _PUBLIC_SEED), epoch, step)
+        seed_step(self._top, TOP, seed_of(self._knobs.seed, _PUBLIC_SEED), epoch, step)
         received = embedding.detach().requires_grad_()
         self._optimiser.zero_grad()
         F.cross_entropy(self._top(received), torch.from_numpy(self._shown[rows])).backward()

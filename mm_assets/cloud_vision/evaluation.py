@@ -4,8 +4,8 @@ Belongs here: which numbers the wing reports, over which records and against whi
 table rows (evaluation_tables.py), the attack and its verdict (label_leak.py), figures and the card.
 
 Rules:
-- Validate chooses, test measures. Chosen on validate: the served seed (least cross-entropy of the joint network) and
-  its temperature. Not so the defence that the verdict names: label_leak.judge reads accuracies on test, and says so.
+- Validate chooses, test measures. Chosen on validate: the served seed (least cross-entropy of the joint network), its
+  temperature, and (label_leak.judge) the defence that the verdict names.
 - Several seeds: a metric is computed per seed and then averaged (answers are never averaged, because one seed's network
   is served, not an ensemble). Confusions and the accuracies told with an answer are those of the served seed.
 - A ceiling is the accuracy of who knows the planted law; with a film in it, of who reads films without error.

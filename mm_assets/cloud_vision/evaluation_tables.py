@@ -33,7 +33,7 @@ CONFUSION_SCHEMA = pa.schema(
         ("answered", pa.string()), ("n", pa.int64()),
     ]
 )  # fmt: skip
-LEAK_MEANS = ("accuracy", "leak", "guess", "leak_random_labels")
+LEAK_MEANS = ("accuracy", "validated", "leak", "guess", "leak_random_labels")
 LEAK_SCHEMA = pa.schema(
     [
         ("defence", pa.string()), ("seeds", pa.int64()), *((name, pa.float64()) for name in LEAK_MEANS),

@@ -13,7 +13,7 @@ from mm_assets.cloud_vision.audit_assets import label_leak, misalignment
 from mm_assets.cloud_vision.party_assets import alignment, org2_features, org2_records, org3_features, org3_records
 from mm_assets.cloud_vision.profiles import CloudKnobs
 from mm_assets.cloud_vision.schema import ORGANISATIONS
-from mm_assets.cloud_vision.training_knobs import SplitTrainKnobs, split_config, split_knobs, workers_of
+from mm_assets.cloud_vision.training_knobs import DEVICE, SplitTrainKnobs, split_config, split_knobs, workers_of
 from mm_assets.records.publishing import materialized, publish
 from resources.dagster_resources import House
 
@@ -26,7 +26,7 @@ class SplitEvaluationConfig(CloudKnobs):
 
 @dg.asset(
     key=["cloud_vision", "model"], deps=[org2_features, org3_features, alignment], group_name="cloud_vision",
-    owners=OWNERS, kinds={"pytorch"}, pool="gpu", code_version="1",
+    owners=OWNERS, kinds={"pytorch"}, code_version="1",
 )  # fmt: skip
 def model(context: dg.AssetExecutionContext, house: House, config: SplitTrainKnobs) -> dg.MaterializeResult:
     """The joint network, trained by both organisations over the wire; beside it the same trained in one place, which
@@ -51,6 +51,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: SplitTrainKno
     from mm_assets.learning.runs import curve_panels, curves_table, least_val_score
     from resources.compute import map_items
 
+    context.log.info("trained on the %s", DEVICE)
     settings, store = house.settings(), house.artifacts()
     homes = open_homes(settings, store)
     knobs = config.filled(settings.profile)
@@ -86,6 +87,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: SplitTrainKno
             "parameters": dg.MetadataValue.json(record["parameters"]),
             "best epoch": dg.MetadataValue.json(record["best_epoch"]),
             "wire": knobs.wire,
+            "device": DEVICE,
         },
     )
 

@@ -79,11 +79,12 @@ def model_card(evaluation: Evaluation, facts: CardFacts) -> str:
 def leak_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Accuracy against leak, a row per defence; rows of evaluation_tables.leak_rows."""
     header = (
-        "defence", "accuracy on test", "labels read", "could be guessed", "labels read, random ones", "epsilon", "seeds"
+        "defence", "accuracy on validate", "accuracy on test", "labels read", "could be guessed",
+        "labels read, random ones", "epsilon", "seeds",
     )  # fmt: skip
     shown = [
         (
-            row["defence"], row["accuracy"], row["leak"], row["guess"], row["leak_random_labels"],
+            row["defence"], row["validated"], row["accuracy"], row["leak"], row["guess"], row["leak_random_labels"],
             "unbounded" if row["epsilon"] is None else f"{row['epsilon']:.2f}", row["seeds"],
         )
         for row in rows
@@ -183,8 +184,8 @@ def _leak(evaluation: Evaluation, rows: Sequence[Mapping[str, Any]]) -> str:
         f"{undefended['leak_random_labels']:.1%} of labels that have nothing to do with the data.\n\n"
         f"{leak_table(rows)}\n\nVerdict: {evaluation.verdict['text']}. A defence counts within "
         f"{100 * LEAK_MARGIN:.0f} points of what could be guessed and at most {100 * ACCURACY_COST:.0f} points of "
-        "accuracy below no defence; the one named was chosen among those tried by its accuracy on these same test "
-        "records. The attack's best view counts, which an attacker could not know; other attacks may do better."
+        "accuracy on validate below no defence, so that no test record had a say in which is named. "
+        "The attack's best view counts, which an attacker could not know; other attacks may do better."
     )
 
 

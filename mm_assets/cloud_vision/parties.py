@@ -18,6 +18,7 @@ from resources.settings import Settings, SettingsError
 
 _FOLDER = "parties"  # of MM_HOME and of MM_SCRATCH: what is not given a place of its own
 _DATABASE = "records.duckdb"
+_VENDORS = {"s3": "AWS_", "gs": "GOOGLE_", "az": "AZURE_"}  # scheme -> how its variables begin
 _VENDOR_PREFIX = "aws_"  # options are known with and without it
 
 
@@ -31,6 +32,20 @@ class PartyAccess:
     store: Mapping[str, str] = field(repr=False)  # options of ObjectStore.at; empty: the process's own environment
     scratch: Path  # local folder for its drafts, copies and default database, closed to other users
     xrays_url: str | None = None  # of the image holder alone
+
+    @property
+    def borrowed(self) -> tuple[str, ...]:
+        """Beginnings of the vendors' variables that it is lent by whoever starts it, for lack of credentials of its
+        own; empty where it has some, or stores that need none."""
+        if self.store:
+            return ()
+        schemes = {url.partition("://")[0] for url in (self.home, self.xrays_url or "")}
+        return tuple(prefix for scheme, prefix in _VENDORS.items() if scheme in schemes)
+
+    @property
+    def credentials(self) -> str:
+        """Whose credentials open its stores, for people."""
+        return "the starter's" if self.borrowed else "own"
 
     def artifacts(self) -> ArtifactStore:
         """The party's own artifacts."""

@@ -16,6 +16,8 @@ from mm_assets.cloud_vision.schema import ID_COLUMN, SPLIT_COLUMN
 from mm_assets.cloud_vision.wire import Wire, pack_values, routed, unknown_kind, unpack_values
 from resources.errors import MendableError
 
+# Files of the artifact: the common ids with their splits; digest, sizes and what crossed.
+COMMON, ALIGNMENT_JSON = "common.parquet", "alignment.json"
 COMPARE = f"{ALIGN}/splits"
 
 
@@ -23,7 +25,7 @@ class SplitsDiffer(MendableError):
     """The parties put a record into different splits."""
 
 
-def align_job(versions: Mapping[str, str]) -> dict[str, Any]:
+def alignment_message(versions: Mapping[str, str]) -> dict[str, Any]:
     """What both parties are asked; ``versions``: "org2" and "org3" -> version of that party's records artifact."""
     return {"task": ALIGN, "versions": dict(versions)}
 

@@ -14,10 +14,11 @@ import dagster as dg
 
 from mm_assets.cloud_vision.assets import OWNERS, source
 from mm_assets.cloud_vision.parties import PartyAccess, party_access
+from mm_assets.cloud_vision.party_alignment import ALIGNMENT_JSON, COMMON, alignment_message
 from mm_assets.cloud_vision.profiles import CloudKnobs
 from mm_assets.cloud_vision.schema import IMAGE_HOLDER, LABEL_HOLDER, ORGANISATIONS, Organisation
 from mm_assets.records.publishing import materialized, publish
-from mm_assets.records.staleness import StaleInputs
+from mm_assets.records.staleness import require_versions
 from resources.artifact_record import Artifact
 from resources.artifacts import ArtifactStore
 from resources.dagster_resources import House
@@ -64,13 +65,14 @@ def upload(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeRes
     records, origin = access.artifacts().current("cloud_vision", "org3_records"), _source(store)
     upstream = {"cloud_vision/source": origin.version, "cloud_vision/org3_records": records.version}
     job = {"task": "upload", "records": records.version, "folder": _delivered(store, origin, IMAGE_HOLDER)}
-    done = run_step(access, {**job, "published": _published(context, upstream, records)})
+    done = run_step(access, {**job, "published": _published(context, store, upstream, records)})
     artifact = access.artifacts().open_version("cloud_vision", "upload", done["version"])
     rate = done["sent_bytes"] / max(done["seconds"], 1e-9) / 1e6 if done["sent"] else None
     return materialized(
         access.artifacts(),
         artifact,
         {
+            "synthetic_tables": artifact.metrics["synthetic_tables"],
             "to": str(access.xrays().url),
             "files": done["files"],
             "sent": done["sent"],
@@ -89,18 +91,17 @@ def alignment(context: dg.AssetExecutionContext, house: House, config: Alignment
     shows the other an id that it does not have. Every later step joins on these ids, never on the place of a row."""
     import pyarrow as pa
 
-    from mm_assets.cloud_vision.party_alignment import align_job
     from mm_assets.cloud_vision.party_process import exchange
 
     accesses = _accesses(house)
     records = {party: accesses[party].artifacts().current("cloud_vision", f"{party}_records") for party in accesses}
-    job = align_job({party: artifact.version for party, artifact in records.items()})
+    job = alignment_message({party: artifact.version for party, artifact in records.items()})
     found = exchange(accesses["org2"], accesses["org3"], job, wire=config.wire)
     store = house.artifacts()
     with store.draft("cloud_vision", "alignment") as draft:
         common = {"image_id": pa.array(found["common"], pa.string()), "split": pa.array(found["splits"], pa.string())}
-        draft.write_table("common.parquet", pa.table(common))
-        draft.write_json("alignment.json", {name: found[name] for name in ("digest", "sizes", "counts")})
+        draft.write_table(COMMON, pa.table(common))
+        draft.write_json(ALIGNMENT_JSON, {name: found[name] for name in ("digest", "sizes", "counts")})
         artifact = publish(
             context, draft, upstream={f"cloud_vision/{party}_records": a.version for party, a in records.items()},
             synthetic=records["org2"].synthetic, metrics={"common": found["sizes"]["common"]},
@@ -141,11 +142,25 @@ def _records(context: dg.AssetExecutionContext, house: House, party: Organisatio
     from mm_assets.cloud_vision.party_process import run_step
 
     access, store = party_access(house.settings(), party), house.artifacts()
+    if access.borrowed:
+        context.log.warning(
+            "%s opens its stores with the credentials of whoever started this: give it its own, MM_%s_STORE",
+            party, party.upper(),
+        )  # fmt: skip
     origin = _source(store)
+    upstream = {"cloud_vision/source": origin.version}
     job = {"task": "records", "folder": _delivered(store, origin, party)}
-    done = run_step(access, {**job, "published": _published(context, {"cloud_vision/source": origin.version}, origin)})
+    done = run_step(access, {**job, "published": _published(context, store, upstream, origin)})
     artifact = access.artifacts().open_version("cloud_vision", f"{party}_records", done["version"])
-    return materialized(access.artifacts(), artifact, {"ids": dg.MetadataValue.json(done["ids"])})
+    return materialized(
+        access.artifacts(),
+        artifact,
+        {
+            "ids": dg.MetadataValue.json(done["ids"]),
+            "synthetic_tables": artifact.metrics["synthetic_tables"],
+            "credentials": access.credentials,
+        },
+    )
 
 
 def _features(
@@ -168,9 +183,17 @@ def _features(
     if party == IMAGE_HOLDER:
         job["upload"] = _upload_of(access.artifacts(), records).version
         upstream["cloud_vision/upload"] = job["upload"]
-    done = run_step(access, {**job, "published": _published(context, upstream, records)})
+    done = run_step(access, {**job, "published": _published(context, store, upstream, records)})
     artifact = access.artifacts().open_version("cloud_vision", f"{party}_features", done["version"])
-    return materialized(access.artifacts(), artifact, {"common records": done["rows"], "image_px": job["image_px"]})
+    return materialized(
+        access.artifacts(),
+        artifact,
+        {
+            "common records": done["rows"],
+            "image_px": job["image_px"],
+            "synthetic_tables": artifact.metrics["synthetic_tables"],
+        },
+    )
 
 
 def _accesses(house: House) -> dict[Organisation, PartyAccess]:
@@ -189,30 +212,32 @@ def _delivered(store: ArtifactStore, origin: Artifact, party: Organisation) -> s
     return str(store.local_folder(origin) / DATA / party)
 
 
-def _published(context: dg.AssetExecutionContext, upstream: Mapping[str, str], made_from: Artifact) -> dict[str, Any]:
-    """How a party's process publishes: as this run, of these versions."""
-    return {"upstream": dict(upstream), "synthetic": made_from.synthetic, "run_id": context.run.run_id}
+def _published(
+    context: dg.AssetExecutionContext, store: ArtifactStore, upstream: Mapping[str, str], made_from: Artifact
+) -> dict[str, Any]:
+    """How a party's process publishes: as this run, of these versions. ``synthetic`` is of the X-rays; tables are made
+    up around real ones too, and whoever sees the artifact is told so."""
+    tables = store.read_json(_source(store), "source.json")["synthetic_tables"]
+    return {
+        "upstream": dict(upstream),
+        "synthetic": made_from.synthetic,
+        "run_id": context.run.run_id,
+        "metrics": {"synthetic_tables": tables},
+    }
 
 
 def _common(store: ArtifactStore, records: Artifact) -> tuple[Artifact, "pa.Table"]:
     """The alignment of these records, and its rows. Raises StaleInputs."""
     aligned = store.current("cloud_vision", "alignment")
-    _require_made_from(aligned, records)
-    return aligned, store.read_table(aligned, "common.parquet")
+    require_versions(aligned, {"/".join(records.key): records.version})
+    return aligned, store.read_table(aligned, COMMON)
 
 
 def _upload_of(store: ArtifactStore, records: Artifact) -> Artifact:
     """The upload of these records' X-rays. Raises StaleInputs."""
     uploaded = store.current("cloud_vision", "upload")
-    _require_made_from(uploaded, records)
+    require_versions(uploaded, {"/".join(records.key): records.version})
     return uploaded
-
-
-def _require_made_from(artifact: Artifact, records: Artifact) -> None:
-    """As staleness.require_made_from, of an artifact that lies in another store."""
-    name, own = "/".join(records.key), "/".join(artifact.key)
-    if artifact.upstream[name] != records.version:
-        raise StaleInputs(f"{own} was made from another {name} than is current: run `mm materialize {own}`")
 
 
 cloud_vision_party_assets = [org2_records, org3_records, upload, alignment, org2_features, org3_features]

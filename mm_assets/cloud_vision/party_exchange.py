@@ -3,7 +3,7 @@
 Belongs here: what alignment and training have in common. Does not belong here: either (party_alignment.py,
 party_training.py), processes (party_process.py).
 
-Both sides are given the same job, made by that module's ``align_job`` or ``train_job``.
+Both sides are given the same job, made by that module's ``alignment_message`` or ``training_message``.
 """
 
 import importlib

@@ -31,6 +31,7 @@ from typing import Any, Literal, NoReturn, TextIO
 from mm_assets.cloud_vision.parties import PartyAccess, party_access
 from mm_assets.cloud_vision.schema import IMAGE_HOLDER, LABEL_HOLDER, ORGANISATIONS
 from resources.errors import MendableError
+from resources.objects import space_for
 from resources.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,6 @@ _NEEDED = (
     "SSL_CERT_DIR",
 )  # fmt: skip
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-_VENDORS = {"s3": "AWS_", "gs": "GOOGLE_", "az": "AZURE_"}
 _ROOT = Path(__file__).parents[2]
 _END = "end"
 _ORPHANED = 3
@@ -68,21 +68,14 @@ def start_answering(access: PartyAccess, job: Job) -> Iterator[tuple[str, str]]:
     """The image holder's process answers messages of ``job`` while the block runs: (url, token) to reach it.
 
     Leaving the block in peace lets it finish (after a training it then writes its part of the network); an exception
-    ends it and nothing is written. ``job`` is ``align_job``'s or ``train_job``'s, the same that ``drive`` is given.
-    Raises what the party raises, PartyProcessFailed.
+    ends it and nothing is written. ``job`` is ``alignment_message``'s or ``training_message``'s, the
+    same that the other is given. Raises what the party raises, PartyProcessFailed.
     """
     token = secrets.token_urlsafe(32)
     with _started(access, {"role": "answer", "job": dict(job), "token": token}) as process:
         yield str(_received(process, access)["url"]), token
         _send(process, _END)
         _received(process, access)
-
-
-def drive(access: PartyAccess, job: Job, url: str, token: str) -> dict[str, Any]:
-    """The label holder's process runs ``job`` with the party that answers at ``url``: the result of
-    ``party_exchange.driven``. Raises what the party raises (WireDown where the other is gone), PartyProcessFailed."""
-    with _started(access, {"role": "drive", "job": dict(job)}) as process:
-        return _driven_to(process, access, url, token)
 
 
 def exchange(org2: PartyAccess, org3: PartyAccess, job: Job, *, wire: WireKind = "http") -> dict[str, Any]:
@@ -125,10 +118,7 @@ def _environment(access: PartyAccess) -> dict[str, str]:
     """What runs a program, the party's own places and credentials; where it was given none of its own, the variables
     of the vendors whose stores it uses, which are then those of whoever runs this."""
     kept = {name: os.environ[name] for name in _NEEDED if name in os.environ}
-    if not access.store:
-        schemes = {url.partition("://")[0] for url in (access.home, access.xrays_url or "")}
-        prefixes = tuple(prefix for scheme, prefix in _VENDORS.items() if scheme in schemes)
-        kept |= {name: value for name, value in os.environ.items() if prefixes and name.startswith(prefixes)}
+    kept |= {name: value for name, value in os.environ.items() if name.startswith(access.borrowed)}
     paths = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
     return {**kept, **_ONE_THREAD, "PYTHONPATH": paths, **access.environment()}
 
@@ -192,7 +182,8 @@ def main() -> None:
         access.make_scratch()
         lines = _lines_of_starter()
         message = json.loads(lines.get())
-        result = _ROLES[message["role"]](access, message, told, lines)
+        with space_for(access.scratch):
+            result = _ROLES[message["role"]](access, message, told, lines)
     except MendableError as error:
         kind = type(error)
         _tell(told, {"error": {"kind": f"{kind.__module__}.{kind.__qualname__}", "message": str(error)}})

@@ -18,16 +18,15 @@ from mm_assets.cloud_vision.party_exchange import TRAIN, Answering, wire_counts
 from mm_assets.cloud_vision.party_steps import Org2Rows, Org3Rows, SplitKnobs
 from mm_assets.cloud_vision.party_work import FEATURES, FEATURES_JSON, WING
 from mm_assets.cloud_vision.schema import IMAGE_HOLDER, LABEL_HOLDER
-from mm_assets.cloud_vision.split_model import SplitConfig, build_org2, build_org3, build_top
+from mm_assets.cloud_vision.split_model import TOP, SplitConfig, build_org2, build_org3, build_top
 from mm_assets.cloud_vision.split_training import Org2Party, Org3Party
 from mm_assets.cloud_vision.wire import Wire, routed
 
-TOP = "top"
 LOGITS = "logits.safetensors"
 PREDICTED = ("validate", "test", "shifted")
 
 
-def train_job(
+def training_message(
     config: SplitConfig,
     knobs: SplitKnobs,
     *,

@@ -3,8 +3,8 @@
 Belongs here: the steps, from a job of plain values to a published artifact of that party. Does not belong here: what
 both parties do with each other (party_alignment.py, party_training.py), and the process of a step (party_process.py).
 
-A job holds, beside what its step says, ``published``: the ``upstream``, ``synthetic`` and ``run_id`` of the artifact.
-A result holds the artifact's ``version`` and counts, never a row.
+A job holds, beside what its step says, ``published``: the ``upstream``, ``synthetic``, ``run_id`` and ``metrics`` of
+the artifact. A result holds the artifact's ``version`` and counts, never a row.
 """
 
 import time

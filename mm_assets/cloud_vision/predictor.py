@@ -41,6 +41,7 @@ from mm_assets.cloud_vision.case import (
     SplitCase,
     SplitExplanation,
     SplitPrediction,
+    SplitProvenance,
     UnusableFeature,
 )
 from mm_assets.cloud_vision.central_training import CentralModel, Parties, build_central
@@ -51,7 +52,6 @@ from mm_assets.cloud_vision.split_model import SplitConfig
 from mm_assets.cloud_vision.wire import pack, unpack
 from mm_assets.cloud_vision.xray_pixels import xray_pixels
 from mm_assets.learning.bundle import BundleIncomplete, load_bundle, require_keys
-from mm_assets.learning.provenance import Provenance
 from mm_assets.records.images import encode_jpeg, stored_image
 
 EXAMPLES = "examples.parquet"
@@ -86,7 +86,7 @@ class SplitPredictor:
         spec: dict[str, Any],
         joint: CentralModel,
         alone: dict[Organisation, CentralModel],
-        provenance: Provenance,
+        provenance: SplitProvenance,
         examples: tuple[ExampleCase, ...] = (),
     ) -> None:
         self.provenance, self.examples = provenance, examples
@@ -110,7 +110,7 @@ class SplitPredictor:
         require_keys(spec, ("labels", "temperature", "baselines", "leak", "synthetic_tables"))
         config = SplitConfig.from_dict(spec["architecture"])
         metrics = spec["metrics"]
-        provenance = Provenance(
+        provenance = SplitProvenance(
             model_version=version,
             run_id=run_id,
             data_version=spec["upstream"].get("cloud_vision/source", "unknown"),
@@ -129,7 +129,31 @@ class SplitPredictor:
         Raises UnreadableImage where the X-ray cannot be read, UnusableFeature where a value cannot.
         """
         inputs = self._inputs(case)
+        return self._prediction(case, inputs, self._answer(inputs), explain)
+
+    def explained(self, case: SplitCase) -> tuple[SplitPrediction, SplitExplanation]:
+        """The answer, the film and where on it the answer comes from. Raises UnreadableImage and UnusableFeature."""
+        inputs = self._inputs(case)
         answer = self._answer(inputs)
+        stored = stored_image(case.xray, SHOWN_PX)
+        explanation = SplitExplanation(
+            film=stored.jpeg,
+            width=stored.width,
+            height=stored.height,
+            label=self.labels[int(answer.probabilities.argmax())],
+            grad_cam=answer.grad_cam,
+            mask=None if case.mask is None else read_mask(case.mask),
+        )
+        return self._prediction(case, inputs, answer), explanation
+
+    def try_once(self) -> None:
+        """Answer an example, or a grey square where the release has none; raises when this model cannot."""
+        if self.examples:
+            self.predict(self.examples[0].case)
+        else:
+            self.predict(SplitCase(xray=encode_jpeg(np.full((64, 64), 128, np.uint8))))
+
+    def _prediction(self, case: SplitCase, inputs: _Inputs, answer: _Answer, explain: bool = False) -> SplitPrediction:
         mask = None if case.mask is None else read_mask(case.mask)
         return SplitPrediction(
             label=self.labels[int(answer.probabilities.argmax())],
@@ -146,26 +170,6 @@ class SplitPredictor:
             model_version=self.provenance.model_version,
             provenance=self.provenance,
         )
-
-    def explain(self, case: SplitCase) -> SplitExplanation:
-        """The film and where on it the answer comes from. Raises UnreadableImage and UnusableFeature."""
-        answer = self._answer(self._inputs(case))
-        stored = stored_image(case.xray, SHOWN_PX)
-        return SplitExplanation(
-            film=stored.jpeg,
-            width=stored.width,
-            height=stored.height,
-            label=self.labels[int(answer.probabilities.argmax())],
-            grad_cam=answer.grad_cam,
-            mask=None if case.mask is None else read_mask(case.mask),
-        )
-
-    def try_once(self) -> None:
-        """Answer an example, or a grey square where the release has none; raises when this model cannot."""
-        if self.examples:
-            self.predict(self.examples[0].case)
-        else:
-            self.predict(SplitCase(xray=encode_jpeg(np.full((64, 64), 128, np.uint8))))
 
     def _inputs(self, case: SplitCase) -> _Inputs:
         pixels = torch.tensor(xray_pixels(case.xray, self._image_px))[None]

@@ -11,12 +11,15 @@ from mm_assets.records.knobs import Knobs
 MERGED = {"kind": "merged_labels", "strength": 0.8, "merged": [0, 2]}
 STUDIED_DEFENCES = [
     MERGED,
-    {"kind": "merged_labels", "strength": 0.9, "merged": [0, 2]},
-    {"kind": "merged_labels", "strength": 1.0, "merged": [0, 2]},
     {"kind": "randomised_labels", "strength": 0.5},
     {"kind": "noise", "strength": 2.0},
-    {"kind": "equal_norm", "strength": 2.0},
     {"kind": "distance_correlation", "strength": 2.0},
+]
+ALL_DEFENCES = [
+    *STUDIED_DEFENCES,
+    {"kind": "merged_labels", "strength": 0.9, "merged": [0, 2]},
+    {"kind": "merged_labels", "strength": 1.0, "merged": [0, 2]},
+    {"kind": "equal_norm", "strength": 2.0},
 ]
 
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
@@ -24,8 +27,9 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "demo": {
         "XraySourceConfig": {"train": 1280, "validate_": 240, "test": 700, "shifted": 240, "px": 512},
         "FeatureKnobs": {"image_px": 64},
-        "SplitTrainKnobs": {
-            "seeds": [0], "epochs": 15, "batch_size": 16, "org2_learning_rate": 1e-3,
+        "SplitTrainKnobs": {"seeds": [0]},
+        "SplitNetworkKnobs": {
+            "epochs": 15, "batch_size": 16, "org2_learning_rate": 1e-3,
             "org3_learning_rate": 1e-3, "weight_decay": 0.01, "encoder": "compact", "channels": 8, "embedding": 32,
             "hidden": 64, "dropout": 0.1,
         },
@@ -37,8 +41,9 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "study": {
         "XraySourceConfig": {"train": 2400, "validate_": 400, "test": 1600, "shifted": 600, "px": 512},
         "FeatureKnobs": {"image_px": 64},
-        "SplitTrainKnobs": {
-            "seeds": [0, 1, 2], "epochs": 25, "batch_size": 16, "org2_learning_rate": 1e-3,
+        "SplitTrainKnobs": {"seeds": [0, 1, 2]},
+        "SplitNetworkKnobs": {
+            "epochs": 25, "batch_size": 16, "org2_learning_rate": 1e-3,
             "org3_learning_rate": 1e-3, "weight_decay": 0.01, "encoder": "compact", "channels": 8, "embedding": 32,
             "hidden": 64, "dropout": 0.1,
         },
@@ -50,13 +55,14 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "full": {
         "XraySourceConfig": {"train": 8000, "validate_": 1000, "test": 2500, "shifted": 1000, "px": 512},
         "FeatureKnobs": {"image_px": 224},
-        "SplitTrainKnobs": {
-            "seeds": [0, 1, 2], "epochs": 30, "batch_size": 32, "org2_learning_rate": 1e-3,
+        "SplitTrainKnobs": {"seeds": [0, 1, 2]},
+        "SplitNetworkKnobs": {
+            "epochs": 30, "batch_size": 32, "org2_learning_rate": 1e-3,
             "org3_learning_rate": 1e-3, "weight_decay": 0.01, "encoder": "compact", "channels": 16, "embedding": 32,
             "hidden": 64, "dropout": 0.1,
         },
         "MisalignmentKnobs": {"shares": [0.0, 0.05, 0.2, 0.5], "seeds": [0]},
-        "LeakKnobs": {"seeds": [0, 1], "defences": STUDIED_DEFENCES},
+        "LeakKnobs": {"seeds": [0, 1], "defences": ALL_DEFENCES},
         "SplitEvaluationConfig": {"replicates": 1000},
     },
 }  # fmt: skip

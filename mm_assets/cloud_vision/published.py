@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from mm_assets.cloud_vision.parties import PartyAccess, party_access
+from mm_assets.cloud_vision.party_alignment import ALIGNMENT_JSON, COMMON
 from mm_assets.cloud_vision.party_work import FEATURES, FEATURES_JSON, PREPROCESSOR, RECORDS, WING
 from mm_assets.cloud_vision.schema import FEATURES as FEATURE_NAMES
 from mm_assets.cloud_vision.schema import (
@@ -25,7 +26,7 @@ from mm_assets.cloud_vision.schema import (
     ORGANISATIONS,
     Organisation,
 )
-from mm_assets.records.staleness import StaleInputs
+from mm_assets.records.staleness import StaleInputs, require_versions
 from resources.artifact_record import Artifact
 from resources.artifacts import ArtifactStore
 from resources.settings import Settings
@@ -76,13 +77,24 @@ def upstream_of(homes: Homes, *assets: str) -> dict[str, str]:
 
 
 def require_current(homes: Homes, asset: str, *made_from: str) -> None:
-    """As staleness.require_made_from, over several homes. Raises StaleInputs."""
-    noted = homes.current(asset).upstream
-    for name, version in upstream_of(homes, *made_from).items():
-        if noted[name] != version:
-            raise StaleInputs(
-                f"{WING}/{asset} was made from another {name} than is current: run `mm materialize {WING}/{asset}`"
-            )
+    """An asset was made from what is current, each in its own home. Raises StaleInputs."""
+    require_versions(homes.current(asset), upstream_of(homes, *made_from))
+
+
+def require_same_network(homes: Homes, audit: str) -> None:
+    """An audit of another network than the one that is served says nothing of it. Raises StaleInputs."""
+    served, audited = (homes.json(asset, "training.json") for asset in ("model", audit))
+    differing = [
+        name
+        for part in ("architecture", "knobs")
+        for name in served[part]
+        if served[part][name] != audited[part].get(name)
+    ]
+    if differing:
+        raise StaleInputs(
+            f"{WING}/{audit} trained another network than {WING}/model ({', '.join(differing)}): give its `training` "
+            f"the model's knobs and run `mm materialize {WING}/{audit}`"
+        )
 
 
 def features_version(homes: Homes, party: Organisation) -> str:
@@ -101,8 +113,8 @@ def row_files(homes: Homes) -> "RowFiles":
     return RowFiles(
         org2=homes.file("org2_features", FEATURES),
         org3=homes.file("org3_features", FEATURES),
-        common=homes.file("alignment", "common.parquet"),
-        digest=str(homes.json("alignment", "alignment.json")["digest"]),
+        common=homes.file("alignment", COMMON),
+        digest=str(homes.json("alignment", ALIGNMENT_JSON)["digest"]),
     )
 
 
@@ -129,6 +141,8 @@ def evaluation_inputs(homes: Homes) -> "EvaluationInputs":
     features = ("org2_features", "org3_features", "alignment")
     for asset in ("model", "misalignment", "label_leak"):
         require_current(homes, asset, *features)
+    for audit in ("misalignment", "label_leak"):
+        require_same_network(homes, audit)
     rows = open_rows(row_files(homes))
     answers = split_answers(rows, homes.table("model", "predictions.parquet"))
     for split, found in pooled_answers(rows).items():
@@ -149,8 +163,8 @@ def card_facts(homes: Homes) -> "CardFacts":
     """What the model card tells beside the evaluation's numbers."""
     from mm_assets.cloud_vision.model_card import CardFacts
 
-    trained, aligned = homes.json("model", "training.json"), homes.json("alignment", "alignment.json")
-    split = homes.table("alignment", "common.parquet", ["split"])["split"].to_pylist()
+    trained, aligned = homes.json("model", "training.json"), homes.json("alignment", ALIGNMENT_JSON)
+    split = homes.table("alignment", COMMON, ["split"])["split"].to_pylist()
     return CardFacts(
         synthetic=is_synthetic(homes),
         synthetic_tables=bool(homes.json("source", "source.json")["synthetic_tables"]),

@@ -16,12 +16,13 @@ import numpy as np
 import torch  # noqa: TID253
 from torch import nn  # noqa: TID253
 
+from mm_assets.cloud_vision.schema import IMAGE_HOLDER, LABEL_HOLDER
 from mm_assets.learning.image_encoders import ImageEncoder
 from resources.errors import MendableError
 
-ORG2, ORG3 = "org2", "org3"
+TOP = "top"  # beside a bottom of each organisation
 COMPACT = "compact"  # the built-in encoder; any other name is timm's
-_PARTY_SEEDS = {ORG2: 2, ORG3: 3, "top": 1}
+_PARTY_SEEDS = {LABEL_HOLDER: 2, IMAGE_HOLDER: 3, TOP: 1}
 
 
 class SplitConfigError(MendableError):
@@ -168,19 +169,19 @@ class CompactEncoder(nn.Module):
 
 def build_org2(config: SplitConfig, seed: int) -> Org2Bottom:
     """The label holder's bottom with first weights of its own seed."""
-    with _seeded(ORG2, seed):
+    with _seeded(LABEL_HOLDER, seed):
         return Org2Bottom(config)
 
 
 def build_org3(config: SplitConfig, seed: int) -> Org3Bottom:
     """The image holder's bottom with first weights of its own seed."""
-    with _seeded(ORG3, seed):
+    with _seeded(IMAGE_HOLDER, seed):
         return Org3Bottom(config)
 
 
 def build_top(config: SplitConfig, seed: int, parties: int = 2) -> Top:
     """The top network with first weights of its own seed."""
-    with _seeded("top", seed):
+    with _seeded(TOP, seed):
         return Top(config, parties)
 
 

@@ -28,7 +28,8 @@ from mm_assets.cloud_vision.party_steps import (
     curve_row,
     in_parts,
 )
-from mm_assets.cloud_vision.split_model import ORG2, ORG3, Org2Bottom, Org3Bottom, Top, seed_step
+from mm_assets.cloud_vision.schema import IMAGE_HOLDER, LABEL_HOLDER
+from mm_assets.cloud_vision.split_model import TOP, Org2Bottom, Org3Bottom, Top, seed_step
 from mm_assets.cloud_vision.wire import Wire, pack, unknown_kind, unpack
 from mm_assets.learning.training import best_so_far
 from resources.errors import MendableError
@@ -108,7 +109,7 @@ class Org3Party:
         run = self._running()
         rows = run.rows_of(values["epoch"], values["step"])
         self.bottom.train()
-        seed_step(self.bottom, ORG3, run.knobs.seed, run.epoch, run.step)
+        seed_step(self.bottom, IMAGE_HOLDER, run.knobs.seed, run.epoch, run.step)
         run.embedding = self.bottom(*self._data.batch(rows))
         return pack({"embedding": run.embedding})
 
@@ -212,7 +213,7 @@ class Org2Party:
 
     @property
     def _parts(self) -> dict[str, nn.Module]:
-        return {ORG2: self.bottom, "top": self.top}
+        return {LABEL_HOLDER: self.bottom, TOP: self.top}
 
     def _step(
         self, wire: Wire, rows: np.ndarray, optimiser: PartyOptimiser, guard: GradientGuard, knobs: SplitKnobs,

@@ -20,7 +20,7 @@ from mm_assets.cloud_vision.central_training import Parties, predict_central, tr
 from mm_assets.cloud_vision.parties import PartyAccess
 from mm_assets.cloud_vision.party_process import WireKind, exchange
 from mm_assets.cloud_vision.party_steps import SplitKnobs
-from mm_assets.cloud_vision.party_training import LOGITS, PREDICTED, one_thread, train_job, trained_weights
+from mm_assets.cloud_vision.party_training import LOGITS, PREDICTED, one_thread, trained_weights, training_message
 from mm_assets.cloud_vision.row_files import CommonRows, RowFiles, open_rows
 from mm_assets.cloud_vision.schema import CLASSES
 from mm_assets.cloud_vision.split_model import SplitConfig
@@ -151,13 +151,20 @@ def wire_bytes_per_epoch(results: Sequence[TrainResult]) -> int:
     return next(int(result.wire["bytes_per_epoch"]) for result in results if result.wire is not None)
 
 
+def network_record(config: SplitConfig, knobs: SplitKnobs) -> dict[str, Any]:
+    """What is trained, in plain JSON: of the model and of both audits it has to be the same."""
+    return {
+        "architecture": config.to_json(),
+        "knobs": {key: value for key, value in asdict(knobs).items() if key != "seed"},
+    }
+
+
 def training_record(jobs: Sequence[TrainJob], results: Sequence[TrainResult]) -> dict[str, Any]:
     """`training.json`: what all jobs share, what crossed, best epoch and parameters of each network."""
     first = jobs[0]
     assert first.parties is not None
     return {
-        "architecture": first.config.to_json(),
-        "knobs": {key: value for key, value in asdict(first.knobs).items() if key != "seed"},
+        **network_record(first.config, first.knobs),
         "seeds": sorted({job.seed for job in jobs}),
         "wire": first.parties.wire,
         "carried": {str(result.seed): result.wire for result in results if result.wire is not None},
@@ -170,7 +177,7 @@ def training_record(jobs: Sequence[TrainJob], results: Sequence[TrainResult]) ->
 def _trained_by_parties(job: TrainJob, parties: BothParties, rows: CommonRows) -> TrainResult:
     from safetensors.numpy import load_file
 
-    message = train_job(job.config, job.knobs, versions=parties.versions, rows=rows.places, folder=job.folder)
+    message = training_message(job.config, job.knobs, versions=parties.versions, rows=rows.places, folder=job.folder)
     done = exchange(parties.org2, parties.org3, message, wire=parties.wire)
     weights, logits = trained_weights(job.folder), load_file(job.folder / LOGITS)
     shutil.rmtree(job.folder)  # the parts, now in one file as the other networks' are

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from mm_assets.cloud_vision.split_model import SplitConfig
     from resources.settings import Settings
 
+# Whatever MM_DEVICE says: the parties' network has to be the same to the bit as the one trained in one place, and
+# networks this small train side by side on cores.
+DEVICE = "cpu"
 
-class SplitTrainKnobs(CloudKnobs):
-    """The network and its training. Unset: the profile's."""
 
-    seeds: list[int] | None = None
+class SplitNetworkKnobs(CloudKnobs):
+    """The network and its training, by one seed and wherever it is trained. Unset: the profile's."""
+
     epochs: int | None = None
     batch_size: int | None = None
     org2_learning_rate: float | None = None  # peak, after the warm-up; of the label holder's bottom and the top
@@ -30,11 +33,17 @@ class SplitTrainKnobs(CloudKnobs):
     embedding: int | None = None  # numbers a record that cross, each way
     hidden: int | None = None
     dropout: float | None = None
+
+
+class SplitTrainKnobs(SplitNetworkKnobs):
+    """The served network's training. Unset: the profile's."""
+
+    seeds: list[int] | None = None
     wire: Literal["http", "in_process"] = "http"  # between two processes, or both parties in this one
 
 
 def split_config(knobs: Any, image_px: int) -> "SplitConfig":
-    """knobs: a filled SplitTrainKnobs. Raises SplitConfigError."""
+    """knobs: a filled SplitNetworkKnobs. Raises SplitConfigError."""
     from mm_assets.cloud_vision.split_model import SplitConfig
 
     return SplitConfig(
@@ -44,13 +53,12 @@ def split_config(knobs: Any, image_px: int) -> "SplitConfig":
 
 
 def split_knobs(knobs: Any) -> "SplitKnobs":
-    """knobs: a filled SplitTrainKnobs. The seed is that of the first training."""
+    """knobs: a filled SplitNetworkKnobs. The seed is left to each job."""
     from mm_assets.cloud_vision.party_steps import SplitKnobs
 
     return SplitKnobs(
         epochs=knobs.epochs, batch_size=knobs.batch_size, org2_learning_rate=knobs.org2_learning_rate,
         org3_learning_rate=knobs.org3_learning_rate, weight_decay=knobs.weight_decay, warmup=knobs.warmup,
-        seed=knobs.seeds[0],
     )  # fmt: skip
 
 

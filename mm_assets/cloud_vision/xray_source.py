@@ -223,8 +223,14 @@ def class_of(name: str) -> int | None:
 
 
 def names_a_class(image_id: str) -> bool:
-    """Whether an id, its digits apart, is the name of a class ("COVID-12")."""
-    return class_of(re.sub(r"[0-9]", "", image_id)) is not None
+    """Whether a word of an id, or several beside each other, are the name of a class, digits apart ("COVID-12",
+    "case viral pneumonia 3")."""
+    words = re.findall(r"[a-z]+", re.sub(r"[0-9]", " ", image_id.lower()))
+    return any(
+        class_of("".join(words[first:last])) is not None
+        for first in range(len(words))
+        for last in range(first + 1, len(words) + 1)
+    )
 
 
 def _from_folders(paths: Sequence[str]) -> XrayListing:

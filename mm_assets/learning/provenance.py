@@ -17,6 +17,11 @@ class Origin(BaseModel):
     synthetic: bool
     disclaimer: str = DISCLAIMER
 
+    @property
+    def trained_on(self) -> str:
+        """What kind of data the model learned from, for people."""
+        return "synthetic data" if self.synthetic else "patient data"
+
 
 class Provenance(Origin):
     """An origin with one number of the model's quality on held-out data, and its interval."""

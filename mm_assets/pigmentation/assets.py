@@ -4,6 +4,7 @@ Belongs here: read, call a pure function, write, report metadata. Does not belon
 modules named after them.
 """
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
@@ -106,7 +107,8 @@ def source(context: dg.AssetExecutionContext, house: House, config: SkinSourceCo
 )  # fmt: skip
 def lesions(context: dg.AssetExecutionContext, house: House, config: LesionKnobs) -> dg.MaterializeResult:
     """One record per lesion and visit: its clinical photograph, and where they were taken its dermoscopy and spectral
-    cube; label, its source, and skin tone. An unreadable image is quarantined with its reason."""
+    cube; label, its source, and skin tone. An unreadable image is quarantined with its reason; colours whose embedded
+    profile could not be applied are taken as sRGB and counted."""
     from mm_assets.learning.plots import as_markdown, contact_sheet
     from mm_assets.pigmentation.lesions import build_lesions, capture_settings, rejected_table
     from mm_assets.pigmentation.published import current_source, lesion_counts, some_photographs
@@ -122,10 +124,12 @@ def lesions(context: dg.AssetExecutionContext, house: House, config: LesionKnobs
     )  # fmt: skip
     thresholds = Thresholds(mild=knobs.mild, moderate=knobs.moderate)
     rejected: list[Rejection] = []
+    ignored: Counter[str] = Counter()
     with store.draft("pigmentation", "lesions") as draft:
         batches = build_lesions(
-            rows, root.get, wanted, rejected.append, workers=settings.workers, desc="lesions", thresholds=thresholds
-        )
+            rows, root.get, wanted, rejected.append, profile_ignored=lambda reason: ignored.update([reason]),
+            workers=settings.workers, desc="lesions", thresholds=thresholds,
+        )  # fmt: skip
         draft.write_table("lesions.parquet", batches, row_group_rows=RECORD_GROUP)
         draft.write_table("rejected.parquet", rejected_table(rejected))
         draft.write_json("captures.json", wanted.as_json())
@@ -134,6 +138,8 @@ def lesions(context: dg.AssetExecutionContext, house: House, config: LesionKnobs
             context, draft, upstream={"pigmentation/source": origin.version}, synthetic=origin.synthetic,
             metrics={"rejected": len(rejected)},
         )  # fmt: skip
+    if ignored:
+        context.log.warning("%d colour profiles could not be applied: %s", ignored.total(), dict(ignored))
     shown = some_photographs(store, artifact, 12)
     return materialized(
         store,
@@ -144,6 +150,7 @@ def lesions(context: dg.AssetExecutionContext, house: House, config: LesionKnobs
             ),
             "counts": dg.MetadataValue.json(lesion_counts(store, artifact)),
             "quarantined": len(rejected),
+            "profiles ignored": dg.MetadataValue.json(dict(sorted(ignored.items()))),
         },
     )
 

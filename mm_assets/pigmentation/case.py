@@ -142,8 +142,8 @@ class SkinReader(Protocol):
         """Answer one case, as if the modalities of ``leave_out`` had not been sent. Raises `UnusableImage`."""
         ...
 
-    def explain(self, case: SkinCase, leave_out: Collection[str] = ()) -> SkinExplanation:
-        """Where in its images the answer comes from. Raises `UnusableImage`."""
+    def explained(self, case: SkinCase, leave_out: Collection[str] = ()) -> tuple[SkinPrediction, SkinExplanation]:
+        """As `predict`, and where in the images the answer comes from. Raises `UnusableImage`."""
         ...
 
     def picture(self, modality: str, data: bytes) -> Picture:

@@ -1,8 +1,8 @@
 """From manifest rows and image files to one record per lesion and visit.
 
-Belongs here: which captures make a record, how each modality is stored, whose skin tone counts, and a quarantine row
-for every image that is not used. Does not belong here: rules about rows (`manifest.py`), decoding
-(`records/color_images.py`, `spectral.py`), normalisation (`inputs.py`).
+Belongs here: which captures make a record, how each modality is stored, whose skin tone counts, a quarantine row for
+every image that is not used, and why colour profiles were not applied. Does not belong here: rules about rows
+(`manifest.py`), decoding (`records/color_images.py`, `spectral.py`), normalisation (`inputs.py`).
 
 A record needs its clinical photograph; without a readable one the whole record is quarantined. Any other image that
 cannot be read is quarantined alone, and the record goes on without it.
@@ -110,6 +110,7 @@ class Rejection:
 class _Built:
     row: dict[str, Any] | None  # of LESION_SCHEMA; None: no record
     rejections: list[Rejection]
+    profiles_ignored: list[str]
 
 
 def capture_settings(
@@ -147,6 +148,7 @@ def build_lesions(
     settings: CaptureSettings,
     reject: Callable[[Rejection], None],
     *,
+    profile_ignored: Callable[[str], None] = lambda _: None,
     workers: int = 2,
     desc: str | None = None,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
@@ -155,7 +157,8 @@ def build_lesions(
 
     read: path -> file bytes, called from `workers` threads; FileNotFoundError or ObjectMissing makes the capture
     `image_missing`, any other error ends the run with ImagesOutOfReach.
-    reject: called once for every capture that is not used, in the same order.
+    reject: called once for every capture that is not used, in the same order; profile_ignored: with the reason, for
+    every picture of a record whose embedded colour profile could not be applied.
     thresholds: of the severity of a label; desc: title of the progress bar.
     Holds the manifest and a few batches of pictures in memory, however many there are. One empty batch where there is
     no record.
@@ -168,6 +171,8 @@ def build_lesions(
     for one in built:
         for rejection in one.rejections:
             reject(rejection)
+        for reason in one.profiles_ignored:
+            profile_ignored(reason)
         if one.row is not None:
             batch.append(one.row)
         if len(batch) == BATCH_ROWS:
@@ -198,10 +203,14 @@ def _build(
     captures: dict[str, dict[str, Any]], read: Read, settings: CaptureSettings, thresholds: Thresholds
 ) -> _Built:
     rejections: list[Rejection] = []
+    ignored: list[str] = []
 
     def attempt(make: Callable[[], Any], capture: dict[str, Any]) -> Any:
         try:
-            return make()
+            made = make()
+            if isinstance(made, StoredColor) and made.profile_ignored is not None:
+                ignored.append(made.profile_ignored)
+            return made
         except FileNotFoundError:
             rejections.append(_rejection(capture, IMAGE_MISSING, "there is no such file"))
         except UnreadableImage as error:
@@ -215,7 +224,7 @@ def _build(
     if clinical is None:
         lost = [capture for name, capture in captures.items() if name != REQUIRED_MODALITY]
         detail = "the record has no usable clinical photograph, which every prediction starts from"
-        return _Built(None, rejections + [_rejection(capture, NO_CLINICAL_IMAGE, detail) for capture in lost])
+        return _Built(None, rejections + [_rejection(capture, NO_CLINICAL_IMAGE, detail) for capture in lost], ignored)
 
     images: dict[str, bytes | None] = dict.fromkeys(MODALITIES) | {REQUIRED_MODALITY: clinical.jpeg}
     for name, capture in captures.items():
@@ -226,7 +235,7 @@ def _build(
             images[name] = None if picture is None else picture.jpeg
     if settings.multispectral == "pseudo_hsl":
         images[SPECTRAL_MODALITY] = _hsl_bytes(captures, clinical, attempt, read, settings)
-    return _Built(_row(captures, clinical, thresholds) | images, rejections)
+    return _Built(_row(captures, clinical, thresholds) | images, rejections, ignored)
 
 
 def _row(captures: dict[str, dict[str, Any]], clinical: StoredColor, thresholds: Thresholds) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch  # noqa: TID253
 
 from mm_assets.learning.bundle import load_bundle, require_keys
@@ -170,24 +171,13 @@ class SkinPredictor:
 
         Raises UnusableImage where an image cannot be read, and ClinicalRequired.
         """
-        case.without(leave_out)
-        whole = self.prepare(case)
-        [answer] = self.answer([_less(whole, leave_out)])
-        left_out = [MODALITY_NAMES.get(name, name) for name in whole.images if name in leave_out]
-        if left_out:
-            warning = CaseWarning(code="left_out", message=f"Read without: {', '.join(left_out)}.")
-            answer = answer.model_copy(update={"warnings": [*answer.warnings, warning]})
-        return answer
+        return self._read(case, leave_out)[0]
 
-    def explain(self, case: SkinCase, leave_out: Collection[str] = ()) -> SkinExplanation:
-        """The images as read, and where the model looked. Raises UnusableImage and ClinicalRequired."""
-        case.without(leave_out)
-        prepared = _less(self.prepare(case), leave_out)
-        with torch.inference_mode():
-            tokens, present = encoded(self._encode, self._model, [_tensors(prepared)])
-            maps = self._model.attention_maps(self._model.fuse(tokens, present).attention)
-        shown = {name: found[0].numpy() for name, found in maps.items() if name in prepared.images}
-        return explanation(prepared.images, shown, self._wavelengths())
+    def explained(self, case: SkinCase, leave_out: Collection[str] = ()) -> tuple[SkinPrediction, SkinExplanation]:
+        """As `predict` with the maps of attention, and the images as read, each under its map."""
+        answer, images = self._read(case, leave_out, explain=True)
+        maps = {name: np.array(shares, dtype=np.float32) for name, shares in (answer.attention or {}).items()}
+        return answer, explanation(images, maps, self._wavelengths())
 
     def picture(self, modality: str, data: bytes) -> Picture:
         """One file as the model would read it. Raises UnusableImage, also where it reads no such modality."""
@@ -200,6 +190,20 @@ class SkinPredictor:
             self.predict(self.examples[0].case)
         else:
             self.predict(SkinCase(clinical=_grey_square()))
+
+    def _read(
+        self, case: SkinCase, leave_out: Collection[str], *, explain: bool = False
+    ) -> tuple[SkinPrediction, dict[str, ReadImage]]:
+        """The answer and the images it was read from."""
+        case.without(leave_out)  # raises where nothing may be left to read
+        whole = self.prepare(case, explain=explain)
+        kept = _less(whole, leave_out)
+        [answer] = self.answer([kept])
+        left_out = [MODALITY_NAMES.get(name, name) for name in whole.images if name in leave_out]
+        if left_out:
+            warning = CaseWarning(code="left_out", message=f"Read without: {', '.join(left_out)}.")
+            answer = answer.model_copy(update={"warnings": [*answer.warnings, warning]})
+        return answer, kept.images
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -291,8 +295,6 @@ def _rounded(shares: torch.Tensor) -> list[list[float]]:
 
 
 def _grey_square() -> bytes:
-    import numpy as np
-
     from mm_assets.records.color_images import encode_color_jpeg
 
     return encode_color_jpeg(np.full((64, 64, 3), 128, np.uint8))

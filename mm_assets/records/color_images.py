@@ -6,11 +6,10 @@ be used (the caller writes a quarantine row with the reason code).
 
 Colour is the measurement here: nothing is stretched or equalised, chroma is stored at full resolution, and what was
 transparent becomes a neutral grey. An embedded colour profile is applied (`color_profiles.py`); without one, and where
-it cannot be used, values are taken as sRGB.
+it cannot be used, values are taken as sRGB; whoever decodes is told why and counts it.
 """
 
 import io
-import logging
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,8 +32,6 @@ from mm_assets.records.image_files import (
     upright,
 )
 from mm_assets.records.unreadable import UnreadableImage
-
-log = logging.getLogger(__name__)
 
 ColorFormat = Literal["JPEG", "PNG", "BMP"]
 
@@ -174,8 +171,6 @@ def _decode(data: bytes, max_pixels: int, draft_px: int | None) -> _Photograph:
     else:
         raise no_known_format(data, "JPEG, PNG nor BMP")
     coloured, ignored = _rgb(image)
-    if ignored is not None:
-        log.warning("an embedded colour profile is not applied: %s", ignored)
     turned_image, turned = upright(coloured, orientation)
     if turned:
         width, height = height, width

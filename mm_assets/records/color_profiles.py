@@ -5,6 +5,8 @@ Belongs here: reading a profile that a stranger sent, and the conversion. Does n
 """
 
 import io
+import struct
+import zlib
 
 from PIL import Image, ImageCms
 
@@ -13,6 +15,42 @@ MAX_PROFILE_BYTES = 4_000_000
 # Colour space of a profile (ICC.1:2022, table 19) -> modes of Pillow whose values it can describe. A grey image may
 # carry a colour profile: its three channels are equal.
 _DESCRIBED = {"RGB": ("RGB", "RGBA", "P", "PA", "L", "LA", "1"), "GRAY": ("L", "LA", "1"), "CMYK": ("CMYK",)}
+
+
+# Of a PNG: signature; length and name before a chunk's data, checksum behind them.
+_PNG_SIGNATURE, _CHUNK_HEAD, _CHUNK_TAIL = 8, struct.Struct(">I4s"), struct.Struct(">I")
+
+
+def png_without_profile(data: bytes) -> tuple[bytes, bytes | None]:
+    """A PNG file as it would be without its colour profile, and that profile; None: it has none.
+
+    Pillow refuses a whole PNG for a profile above 1 MB, and drops one that is damaged without a word. Of a profile
+    above `MAX_PROFILE_BYTES` only so much is unpacked that it is seen to be too large. A chunk that is cut off or has
+    a wrong checksum is left where it is: such a file is damaged, and its decoder says so.
+    """
+    at = _PNG_SIGNATURE
+    while at + _CHUNK_HEAD.size <= len(data):
+        length, name = _CHUNK_HEAD.unpack_from(data, at)
+        start, end = at + _CHUNK_HEAD.size, at + _CHUNK_HEAD.size + length
+        after = end + _CHUNK_TAIL.size
+        if name == b"IDAT" or after > len(data):
+            break
+        if name == b"iCCP":
+            if _CHUNK_TAIL.unpack_from(data, end) != (zlib.crc32(data[at + 4 : end]),):
+                break
+            return data[:at] + data[after:], _unpacked(data[start:end])
+        at = after
+    return data, None
+
+
+def _unpacked(chunk: bytes) -> bytes:
+    """The profile of an iCCP chunk (name, a zero byte, method 0, deflated bytes); what cannot be unpacked is no profile
+    that anything can read."""
+    _, _, packed = chunk.partition(b"\0")
+    try:
+        return zlib.decompressobj().decompress(packed[1:], MAX_PROFILE_BYTES + 1)
+    except zlib.error:
+        return packed
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str | None]:

@@ -13,6 +13,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from mm_assets.records.color_profiles import png_without_profile
 from mm_assets.records.unreadable import UnreadableImage
 
 MAX_PIXELS = 60_000_000  # seven times a full-size chest film
@@ -64,17 +65,21 @@ def open_jpeg(data: bytes, max_pixels: int) -> JpegImageFile:
 
 
 def load_png(data: bytes, max_pixels: int) -> tuple[PngImageFile, int]:
-    """A decoded PNG in its own mode, and its bits per channel (1, 2, 4, 8, 16).
+    """A decoded PNG in its own mode, and its bits per channel (1, 2, 4, 8, 16); a colour profile, of whatever size, is
+    in its `info["icc_profile"]`.
 
     Raises UnreadableImage: `image_truncated`, `image_unreadable`, `image_too_large`.
     """
+    file, profile = png_without_profile(data)
     try:
-        image = PngImageFile(io.BytesIO(data))
+        image = PngImageFile(io.BytesIO(file))
     except _HEADER_ERRORS as error:
         reason = "image_truncated" if len(data) < 33 else "image_unreadable"  # signature and header chunk
         raise UnreadableImage(reason, f"PNG header: {error}") from error
     _refuse_too_large(image, max_pixels)
     load(image, "PNG")
+    if profile is not None:
+        image.info["icc_profile"] = profile
     return image, data[24]  # the IHDR chunk is first and has the depth in its ninth byte
 
 

@@ -4,6 +4,8 @@ Belongs here: comparing the upstream versions that an artifact notes with what i
 that only one wing has, such as all partitions of one asset being alike (`mm_assets/<wing>/published.py`).
 """
 
+from collections.abc import Mapping
+
 from resources.artifact_record import Artifact
 from resources.artifacts import ArtifactStore
 from resources.errors import MendableError
@@ -14,9 +16,13 @@ class StaleInputs(MendableError):
 
 
 def require_made_from(store: ArtifactStore, artifact: Artifact, *names: str) -> None:
-    """Raise StaleInputs unless the artifact was made from the current version of each "wing/asset"."""
+    """Raise StaleInputs unless the artifact was made from the current version of each "wing/asset" of the store."""
+    require_versions(artifact, {name: store.version(*name.split("/")) for name in names})
+
+
+def require_versions(artifact: Artifact, current: Mapping[str, str]) -> None:
+    """Raise StaleInputs unless the artifact was made from these versions of "wing/asset", whichever store has them."""
     own = "/".join(artifact.key)
-    for name in names:
-        wing, asset = name.split("/")
-        if artifact.upstream[name] != store.version(wing, asset):
+    for name, version in current.items():
+        if artifact.upstream[name] != version:
             raise StaleInputs(f"{own} was made from another {name} than is current: run `mm materialize {own}`")

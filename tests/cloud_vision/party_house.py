@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pyarrow.parquet as pq
 
+from mm_assets.cloud_vision import party_process
 from mm_assets.cloud_vision.assets import source
 from mm_assets.cloud_vision.parties import party_access
 from mm_assets.cloud_vision.party_assets import cloud_vision_party_assets
@@ -43,10 +44,11 @@ class PartyHouse:
         path = self.folder / party / name
         pq.write_table(change(pq.read_table(path)), path)
 
-    def publish_source(self):
+    def publish_source(self, *, synthetic=True):
         with self.store.draft("cloud_vision", "source") as draft:
             shutil.copytree(self.folder, draft.path("data"))
-            return draft.publish(**PUBLISHED)
+            draft.write_json("source.json", {"synthetic_tables": True})
+            return draft.publish(**PUBLISHED | {"synthetic": synthetic})
 
     def materialize(self, *names, **config):
         """The assets named, in this process; ``config``: of alignment."""
@@ -64,6 +66,12 @@ class PartyHouse:
             resources={"house": House()},
             run_config=run_config,
         )
+
+
+def drive(access, job, url, token):
+    """The label holder's process alone, with whoever answers at ``url``."""
+    with party_process._started(access, {"role": "drive", "job": dict(job)}) as process:
+        return party_process._driven_to(process, access, url, token)
 
 
 def records_job(house, party):

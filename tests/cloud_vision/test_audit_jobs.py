@@ -77,17 +77,17 @@ def test_a_defence_is_measured_and_the_guess_too(files):
 def test_the_verdict_is_on_means_over_seeds(files):
     jobs = leak_jobs(files, CONFIG, KNOBS, [OPEN, MERGED], [0, 1])
     found = [
-        LeakRow(OPEN, 0.80, 0.9, 0.9, float("inf")),
-        LeakRow(MERGED, 0.75, 0.55, 0.6, 1.4),  # alone it would cost too much
-        LeakRow(OPEN, 0.80, 1.0, 1.0, float("inf")),
-        LeakRow(MERGED, 0.83, 0.57, 0.6, 1.4),
+        LeakRow(OPEN, 0.80, 0.81, 0.9, 0.9, float("inf")),
+        LeakRow(MERGED, 0.75, 0.76, 0.55, 0.6, 1.4),  # alone it would cost too much
+        LeakRow(OPEN, 0.80, 0.81, 1.0, 1.0, float("inf")),
+        LeakRow(MERGED, 0.83, 0.84, 0.57, 0.6, 1.4),
         0.5,
         0.54,
     ]
     verdict = leak_verdict(found)
     assert verdict["reached"] and verdict["defence"] == MERGED.name and verdict["seeds"] == 2
     assert verdict["guess"] == pytest.approx(0.52)
-    assert verdict["settings"] == {"kind": "merged_labels", "strength": 0.6, "merged": [0, 2]}
     records = leak_records(jobs, found)
     assert [(row["seed"], row["guess"]) for row in records] == [(0, 0.5), (0, 0.5), (1, 0.54), (1, 0.54)]
+    assert [row["validated"] for row in records] == [0.81, 0.76, 0.81, 0.84]
     assert [row["epsilon"] for row in records] == [None, 1.4, None, 1.4]

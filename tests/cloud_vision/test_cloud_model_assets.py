@@ -12,6 +12,7 @@ from mm_assets.cloud_vision.model_assets import cloud_vision_model_assets
 from mm_assets.cloud_vision.party_assets import cloud_vision_party_assets
 from mm_assets.cloud_vision.predictor import SplitPredictor
 from mm_assets.cloud_vision.published import open_homes, require_current
+from mm_assets.cloud_vision.training_knobs import SplitNetworkKnobs, SplitTrainKnobs
 from mm_assets.records.staleness import StaleInputs
 from resources.dagster_resources import House
 from tests.cloud_vision.party_house import PUBLISHED
@@ -19,9 +20,9 @@ from tests.cloud_vision.split_answers import CEILINGS
 
 PARTIES = ("org2_records", "org3_records", "upload", "alignment", "org2_features", "org3_features")
 MODELS = ("model", "misalignment", "label_leak", "evaluation", "released_model")
-NETWORK = {"epochs": 1, "embedding": 4, "hidden": 8, "wire": "in_process"}
+NETWORK = {"epochs": 1, "embedding": 4, "hidden": 8}
 CONFIG = {
-    "model": {**NETWORK, "seeds": [0, 1]},
+    "model": {**NETWORK, "seeds": [0, 1], "wire": "in_process"},
     "misalignment": {"shares": [0.0, 0.5], "training": NETWORK},
     "label_leak": {"training": NETWORK},
     "evaluation": {"replicates": 20},
@@ -97,6 +98,25 @@ def test_a_model_of_an_older_alignment_is_not_evaluated(homes, house):
         require_current(homes, "model", "alignment")
     with pytest.raises(StaleInputs, match="run `mm materialize cloud_vision/model`"):
         materialize("evaluation")
+
+
+@pytest.mark.parametrize("audit", ["misalignment", "label_leak"])
+def test_an_audit_of_another_network_is_refused(homes, monkeypatch, audit):
+    materialize("model", "misalignment", "label_leak")
+    monkeypatch.setitem(CONFIG, audit, {**CONFIG[audit], "training": {**NETWORK, "epochs": 2, "hidden": 12}})
+    result = materialize(audit)
+    told = next(iter(result.get_asset_materialization_events())).materialization.metadata
+    assert told["device"].value == "cpu"
+    with pytest.raises(StaleInputs, match=r"\(hidden, top_hidden, epochs\).*run `mm materialize cloud_vision/" + audit):
+        materialize("evaluation")
+
+
+def test_an_audit_takes_no_option_that_it_would_not_heed():
+    for name in ("seeds", "wire"):
+        assert name not in SplitNetworkKnobs.model_fields and name in SplitTrainKnobs.model_fields
+    defaults = SplitTrainKnobs().filled("demo")
+    assert (defaults.seeds, defaults.wire) == ([0], "http")
+    assert vars(SplitNetworkKnobs().filled("demo")).items() <= vars(defaults).items()
 
 
 def test_a_source_that_nobody_has_read_yet_does_not_judge_the_model(homes, house):

@@ -70,8 +70,8 @@ def test_the_guess_is_organisation_3s_own_accuracy():
     assert guess(CONFIG, without, org3, TRAIN, VALIDATE, TEST, knobs) == guessed
 
 
-def row(defence, accuracy, leak):
-    return LeakRow(defence, accuracy, leak, leak, math.inf)
+def row(defence, validated, leak, accuracy=0.8):
+    return LeakRow(defence, accuracy, validated, leak, leak, math.inf)
 
 
 STRONG, WEAK, DEAR = Defence("noise", 9.0), Defence("noise", 1.0), Defence("noise", 99.0)
@@ -82,8 +82,19 @@ def test_the_least_leak_among_those_that_count_is_chosen():
     verdict = judge(rows, 0.62)
     assert (verdict.reached, verdict.chosen) == (True, STRONG)
     assert verdict.text == (
-        "noise 9: leak 0.630 beside a guess of 0.620 (undefended 1.000), accuracy 0.840 (undefended 0.860)"
+        "noise 9: leak 0.630 beside a guess of 0.620 (undefended 1.000), accuracy on validate 0.840 "
+        "(undefended 0.860), on test 0.800 (undefended 0.800)"
     )
+
+
+def test_accuracies_on_test_have_no_say_in_the_choice():
+    for accuracy in (0.1, 0.99):
+        rows = [row(OPEN, 0.86, 1.0), row(WEAK, 0.86, 0.66, 1.0 - accuracy), row(STRONG, 0.84, 0.63, accuracy)]
+        assert judge(rows, 0.62).chosen == STRONG
+    close = [row(OPEN, 0.86, 1.0), row(WEAK, 0.85, 0.6, 0.99), row(STRONG, 0.86, 0.6, 0.1)]
+    assert judge(close, 0.62).chosen == STRONG
+    costly = [row(OPEN, 0.86, 1.0, 0.8), row(DEAR, 0.83, 0.4, 0.8)]
+    assert not judge(costly, 0.62).reached
 
 
 def test_what_is_not_reached_is_said():
@@ -96,5 +107,13 @@ def test_what_is_not_reached_is_said():
 
 def test_the_table_as_plain_rows():
     assert as_records([row(OPEN, 0.86, 1.0)], 0.62) == [
-        {"defence": "none", "accuracy": 0.86, "leak": 1.0, "guess": 0.62, "leak_random_labels": 1.0, "epsilon": None}
+        {
+            "defence": "none",
+            "accuracy": 0.8,
+            "validated": 0.86,
+            "leak": 1.0,
+            "guess": 0.62,
+            "leak_random_labels": 1.0,
+            "epsilon": None,
+        }
     ]

@@ -77,3 +77,13 @@ def test_a_home_in_memory_is_refused(settings):
 def test_only_the_image_holder_has_x_rays(settings):
     with pytest.raises(ValueError, match="no X-rays"):
         party_access(settings(), "org2").xrays()
+
+
+def test_whose_credentials_open_a_store_is_told(settings):
+    own = json.dumps(KEYS)
+    assert party_access(settings(), "org2").credentials == "own"  # a folder needs none
+    remote = settings(org2_home="s3://org2/mm", org3_xrays_url="az://films/xrays")
+    assert [party_access(remote, party).credentials for party in ("org2", "org3")] == ["the starter's"] * 2
+    assert party_access(remote, "org3").borrowed == ("AZURE_",)
+    given = settings(org2_home="s3://org2/mm", org2_store=own)
+    assert (party_access(given, "org2").credentials, party_access(given, "org2").borrowed) == ("own", ())

@@ -72,6 +72,16 @@ def test_from_the_source_to_the_features_of_both(house):
         assert current(house, name)[1].version == made[name][1].version
 
 
+def test_real_x_rays_do_not_make_the_tables_real(house, one_process):
+    house.publish_source(synthetic=False)
+    result = house.materialize(*ALL, wire="in_process")
+    for name in set(ALL) - {"alignment"}:
+        artifact = current(house, name)[1]
+        assert not artifact.synthetic and artifact.metrics["synthetic_tables"] is True
+        assert metadata(result, name)["synthetic_tables"].value is True
+    assert {metadata(result, name)["credentials"].value for name in RECORDS} == {"own"}
+
+
 def test_features_of_records_that_were_not_aligned_are_refused(house, one_process):
     house.publish_source()
     house.materialize(*RECORDS, "alignment", wire="in_process")

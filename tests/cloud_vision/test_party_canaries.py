@@ -14,7 +14,7 @@ from mm_assets.cloud_vision import party_process
 from mm_assets.cloud_vision.ids import normalise_id
 from mm_assets.cloud_vision.party_process import exchange
 from mm_assets.cloud_vision.party_steps import SplitKnobs
-from mm_assets.cloud_vision.party_training import train_job
+from mm_assets.cloud_vision.party_training import training_message
 from mm_assets.cloud_vision.split_model import SplitConfig
 from tests.cloud_vision.party_house import PX
 
@@ -155,7 +155,7 @@ def test_nothing_of_a_party_is_found_where_the_other_may_look(house, secrets, ca
     splits = np.array(house.store.read_table(aligned, "common.parquet")["split"].to_pylist())
     rows = {name: np.flatnonzero(splits == name) for name in ("train", "validate", "test", "shifted")}
     config, knobs = SplitConfig(image_px=PX, channels=8), SplitKnobs(epochs=2, batch_size=8)
-    job = train_job(config, knobs, versions=versions, rows=rows, folder=tmp_path / "run")
+    job = training_message(config, knobs, versions=versions, rows=rows, folder=tmp_path / "run")
     exchange(house.access("org2"), house.access("org3"), job)
 
     wire = b"\0".join(map(bytes, carried))

@@ -13,22 +13,22 @@ import torch
 
 from mm_assets.cloud_vision import party_process
 from mm_assets.cloud_vision.central_training import build_central, train_central
-from mm_assets.cloud_vision.party_alignment import align_job
+from mm_assets.cloud_vision.party_alignment import alignment_message
 from mm_assets.cloud_vision.party_process import (
     PartyProcessFailed,
     _environment,
-    drive,
     exchange,
     run_step,
     start_answering,
 )
 from mm_assets.cloud_vision.party_steps import Org2Rows, Org3Rows, SplitKnobs
 from mm_assets.cloud_vision.party_tables import DatabaseDenied, PartyDatabaseError
-from mm_assets.cloud_vision.party_training import _own_features, one_thread, train_job, trained_weights
+from mm_assets.cloud_vision.party_training import _own_features, one_thread, trained_weights, training_message
 from mm_assets.cloud_vision.party_work import STEPS
 from mm_assets.cloud_vision.split_model import SplitConfig
 from mm_assets.cloud_vision.wire_http import WireDown
-from tests.cloud_vision.party_house import PUBLISHED, PX, records_job
+from resources.objects import DiskFull
+from tests.cloud_vision.party_house import PUBLISHED, PX, drive, records_job
 
 CONFIG = SplitConfig(image_px=PX, channels=8, embedding=8, hidden=16, top_hidden=(16,))
 KNOBS = SplitKnobs(epochs=2, batch_size=8)
@@ -48,7 +48,7 @@ def training(house, aligned, tmp_path):
         house, "org3",
         {"task": "upload", "records": aligned["org3"], "folder": str(house.folder / "org3"), "published": PUBLISHED},
     )  # fmt: skip
-    found = exchange(org2, org3, align_job(aligned), wire="in_process")
+    found = exchange(org2, org3, alignment_message(aligned), wire="in_process")
     features = {"task": "features", "common": found["common"], "image_px": PX, "workers": 1, "published": PUBLISHED}
     versions = {
         party: step(house, party, {**features, "records": aligned[party], "upload": upload["version"]})["version"]
@@ -56,7 +56,11 @@ def training(house, aligned, tmp_path):
     }
     splits = np.array(found["splits"])
     rows = {name: np.flatnonzero(splits == name) for name in ("train", "validate", "test", "shifted")}
-    return lambda name, knobs=KNOBS: train_job(CONFIG, knobs, versions=versions, rows=rows, folder=tmp_path / name)
+
+    def message(name, knobs=KNOBS):
+        return training_message(CONFIG, knobs, versions=versions, rows=rows, folder=tmp_path / name)
+
+    return message
 
 
 def step(house, party, job):
@@ -109,6 +113,30 @@ def test_another_error_is_told_by_kind_and_place_without_its_text(house, capfd):
     assert "magic bytes" not in log
 
 
+FULL_DISK = """#!{python}
+import errno, sys
+from mm_assets.cloud_vision import party_process
+from mm_assets.cloud_vision.party_work import STEPS
+
+def full(access, job):
+    raise OSError(errno.ENOSPC, "No space left on device", "a row of org2")
+
+STEPS["records"] = full
+sys.argv = sys.argv[-2:]
+party_process.main()
+"""
+
+
+def test_a_full_disk_is_told_with_its_mend(house, monkeypatch, tmp_path):
+    program = tmp_path / "full_disk"
+    program.write_text(FULL_DISK.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setattr(party_process.sys, "executable", str(program))
+    with pytest.raises(DiskFull, match=r"no space left .*parties/org2: free some and run again") as caught:
+        run_step(house.access("org2"), records_job(house, "org2"))
+    assert "a row" not in str(caught.value)
+
+
 def test_a_killed_process_is_told(house, monkeypatch):
     monkeypatch.setattr(party_process.sys, "executable", "/bin/false")
     with pytest.raises(PartyProcessFailed, match="org2's process ended with status"):
@@ -117,7 +145,7 @@ def test_a_killed_process_is_told(house, monkeypatch):
 
 def test_alignment_and_training_over_http_are_those_in_process_to_the_bit(house, aligned, training, tmp_path):
     org2, org3 = house.access("org2"), house.access("org3")
-    found = [exchange(org2, org3, align_job(aligned), wire=wire) for wire in ("http", "in_process")]
+    found = [exchange(org2, org3, alignment_message(aligned), wire=wire) for wire in ("http", "in_process")]
     assert found[0] == found[1]
     runs = [exchange(org2, org3, training(wire), wire=wire) for wire in ("http", "in_process")]
     assert runs[0] == runs[1]

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mm_assets.cloud_vision.party_alignment import align_job
-from mm_assets.cloud_vision.party_process import drive, run_step, start_answering
+from mm_assets.cloud_vision.party_alignment import alignment_message
+from mm_assets.cloud_vision.party_process import run_step, start_answering
 from mm_assets.cloud_vision.party_steps import SplitKnobs
 from mm_assets.cloud_vision.party_tables import DatabaseDenied, PasswordRefused, read_party_table
-from mm_assets.cloud_vision.party_training import train_job
+from mm_assets.cloud_vision.party_training import training_message
 from mm_assets.cloud_vision.split_model import SplitConfig
 from resources.control_plane import ensure_bucket
 from resources.objects import AccessDenied, CredentialsRefused, ObjectStore
-from tests.cloud_vision.party_house import PUBLISHED, PX, records_job
+from tests.cloud_vision.party_house import PUBLISHED, PX, drive, records_job
 from tests.servers.postgres import PASSWORDS, postgres_server
 from tests.servers.stores import s3_server
 
@@ -79,8 +79,8 @@ def exchanges(tmp_path):
     rows = {name: np.arange(3) for name in ("train", "validate", "test", "shifted")}
     config = SplitConfig(image_px=PX)
     return [
-        align_job(versions),
-        train_job(config, SplitKnobs(epochs=1), versions=versions, rows=rows, folder=tmp_path / "run"),
+        alignment_message(versions),
+        training_message(config, SplitKnobs(epochs=1), versions=versions, rows=rows, folder=tmp_path / "run"),
     ]
 
 

@@ -80,6 +80,7 @@ def test_the_headline_has_what_is_promised_and_orders_what_was_planted(evaluatio
     assert h["accuracy_ceiling"] == CEILINGS["joint"] and h["accuracy_ceiling_org2"] == CEILINGS["org2"]
     assert h["leak_accuracy"] == pytest.approx(0.955)  # the mean of both seeds
     assert h["leak_accuracy_defended"] == pytest.approx(0.575)
+    assert h["accuracy_defended"] == pytest.approx(0.79)  # on test, of what validate chose
     assert h["misaligned_50"] == pytest.approx(0.7)
     assert (h["n_test"], h["n_shifted"], h["n_seeds"], h["leak_reached"]) == (300, 120, 2, 1)
     json.dumps(evaluation.as_json(), allow_nan=False)
@@ -141,5 +142,6 @@ def test_the_card_tells_what_crossed_what_leaks_and_what_is_made_up(evaluation):
     assert "SYNTHETIC DATA" in card and "Not a diagnostic device" in card
     assert "1,000 bytes both ways" in card and "| org2 to org3 | train/backward | 7 | 900 |" in card
     assert "trained without a defence" in card and "named 95.5% of the labels" in card and "found it" in card
+    assert "| accuracy on validate | accuracy on test |" in card and "| 0.800 | 0.790 |" in card
     real = model_card(evaluation, replace(FACTS, synthetic=False))
     assert "SYNTHETIC TABLES" in real and "SYNTHETIC DATA" not in real

@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mm_assets.cloud_vision.schema import IMAGE_HOLDER
 from mm_assets.cloud_vision.split_model import (
-    ORG3,
     SeededDropout,
     SplitConfig,
     SplitConfigError,
@@ -52,7 +52,7 @@ def test_dropout_depends_on_its_seed_alone():
     found = []
     for step in (0, 0, 1):
         torch.rand(1)
-        seed_step(org3, ORG3, 1, 0, step)
+        seed_step(org3, IMAGE_HOLDER, 1, 0, step)
         found.append(org3(PIXELS, FEATURES))
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])

@@ -129,7 +129,8 @@ def test_the_truth_is_compared_with_and_never_read(predictor: SplitPredictor) ->
 def test_the_map_is_grad_cam_of_the_answered_class(folder: Path, predictor: SplitPredictor) -> None:
     """By the definition of the paper, over the network in one place."""
     case = tiny.split_case(1, seed=8)
-    shown = predictor.explain(case)
+    answer, shown = predictor.explained(case)
+    assert answer == predictor.predict(case) and answer.label == shown.label
     model = build_central(tiny.CONFIG, 0)
     model.load_state_dict(load_bundle(folder).state_dict)
     model.eval()
@@ -233,7 +234,7 @@ def test_sixteen_bits_and_dicom_are_read(predictor: SplitPredictor) -> None:
 
     stream = io.BytesIO()
     Image.fromarray(np.linspace(0, 65535, 96 * 64, dtype=np.uint16).reshape(96, 64)).save(stream, "PNG")
-    shown = predictor.explain(SplitCase(stream.getvalue()))
+    _, shown = predictor.explained(SplitCase(stream.getvalue()))
     assert (shown.width, shown.height) == (64, 96)
     assert np.asarray(Image.open(io.BytesIO(shown.film))).std() > 40  # an 8-bit reader would show it white
     dicom = get_testdata_file("RG1_UNCR.dcm", download=False)

@@ -13,7 +13,7 @@ from mm_assets.cloud_vision.central_training import build_central, predict_centr
 from mm_assets.cloud_vision.defence import Defence
 from mm_assets.cloud_vision.party_steps import RowsUnfit, SplitKnobs
 from mm_assets.cloud_vision.psi import find_intersection
-from mm_assets.cloud_vision.split_model import ORG2, ORG3
+from mm_assets.cloud_vision.schema import IMAGE_HOLDER, LABEL_HOLDER
 from mm_assets.cloud_vision.split_training import (
     BACKWARD,
     BEGIN,
@@ -43,7 +43,7 @@ def one_thread():
 
 
 def wired(org3, tap=None):
-    return InProcessWire(org3.handle, ORG2, ORG3, tap=tap)
+    return InProcessWire(org3.handle, LABEL_HOLDER, IMAGE_HOLDER, tap=tap)
 
 
 def largest_difference(one, other):
@@ -96,7 +96,7 @@ def test_split_training_between_two_processes_is_central_training_to_the_bit(tmp
     org2, _ = two_sides(org2_rows, org3_rows, seed=SEED)
     weights = tmp_path / "org3.safetensors"
     with org3_process(weights) as url:
-        wire = HttpWire(url, TOKEN, ORG2, ORG3)
+        wire = HttpWire(url, TOKEN, LABEL_HOLDER, IMAGE_HOLDER)
         common = find_intersection([f"img_{i:05d}" for i in range(RECORDS)], wire)
         run = org2.train(wire, TRAIN, VALIDATE, KNOBS)
         logits = org2.predict(wire, VALIDATE)
@@ -141,14 +141,14 @@ def test_only_embeddings_gradients_and_steps_cross():
             tensors, values = unpack(message.payload)
             crossed.setdefault((message.sender, message.kind), set()).update({*tensors, *values})
     assert crossed == {
-        (ORG2, BEGIN): {"rows", "knobs", "digest"},
-        (ORG2, FORWARD): {"epoch", "step"},
-        (ORG2, BACKWARD): {"gradient", "epoch", "step"},
-        (ORG2, EMBED): {"rows", "digest"},
-        (ORG2, KEEP): set(),
-        (ORG2, RESTORE): set(),
-        (ORG3, FORWARD): {"embedding"},
-        (ORG3, EMBED): {"embedding"},
+        (LABEL_HOLDER, BEGIN): {"rows", "knobs", "digest"},
+        (LABEL_HOLDER, FORWARD): {"epoch", "step"},
+        (LABEL_HOLDER, BACKWARD): {"gradient", "epoch", "step"},
+        (LABEL_HOLDER, EMBED): {"rows", "digest"},
+        (LABEL_HOLDER, KEEP): set(),
+        (LABEL_HOLDER, RESTORE): set(),
+        (IMAGE_HOLDER, FORWARD): {"embedding"},
+        (IMAGE_HOLDER, EMBED): {"embedding"},
     }
 
 
@@ -179,7 +179,7 @@ def test_a_defence_changes_what_crosses_and_not_the_label_holders_loss():
         org2, org3 = two_sides(*rows)
 
         def tap(message, gradients=gradients):
-            if message.kind == BACKWARD and message.sender == ORG2:
+            if message.kind == BACKWARD and message.sender == LABEL_HOLDER:
                 gradients.append(unpack(message.payload)[0]["gradient"])
 
         org2.train(wired(org3, tap), TRAIN, VALIDATE, replace(KNOBS, epochs=1), defence=defence)

@@ -108,7 +108,10 @@ def test_rows_that_break_a_rule_name_it(tmp_path: Path) -> None:
 
 
 def test_ids_that_tell_the_class_or_cannot_name_a_file_are_quarantined(tmp_path: Path) -> None:
-    ids = ("COVID-12", "viral pneumonia 3", "a/b", "ä", "x" * 81, "IMG-1", "img_1", "Film 7", "covid ward 7")
+    ids = (
+        "COVID-12", "viral pneumonia 3", "a/b", "ä", "x" * 81, "IMG-1", "img_1", "Film 7", "covid ward 7",
+        "case-covid-3", "late_Viral Pneumonia-3b", "ward 7 covert",
+    )  # fmt: skip
     lines = [f"{number}.png,normal,{image_id}" for number, image_id in enumerate(ids)]
     (tmp_path / "manifest.csv").write_text("\n".join(["path,class,image_id", *lines]))
     listing = list_xrays(ObjectStore.at(tmp_path))
@@ -116,9 +119,10 @@ def test_ids_that_tell_the_class_or_cannot_name_a_file_are_quarantined(tmp_path:
     assert [(row.image_id, row.reason) for row in listing.rejected] == [
         ("COVID-12", "telling_image_id"), ("viral pneumonia 3", "telling_image_id"), ("a/b", "unfit_image_id"),
         ("ä", "unfit_image_id"), ("x" * 81, "unfit_image_id"), ("IMG-1", "duplicate_image_id"),
-        ("img_1", "duplicate_image_id"),
+        ("img_1", "duplicate_image_id"), ("covid ward 7", "telling_image_id"), ("case-covid-3", "telling_image_id"),
+        ("late_Viral Pneumonia-3b", "telling_image_id"),
     ]  # fmt: skip
-    assert [file.image_id for file in listing.files] == ["Film 7", "covid ward 7"]
+    assert [file.image_id for file in listing.files] == ["Film 7", "ward 7 covert"]
 
 
 def test_files_that_cannot_be_used_are_quarantined_with_a_reason(tmp_path: Path) -> None:

@@ -106,6 +106,34 @@ def test_label_opacity_and_left_out_modality_change_what_is_shown(visit: Visit, 
     visit.shot("4-left-out")
 
 
+def test_typing_takes_the_answer_away(visit: Visit) -> None:
+    page = visit.page
+    page.get_by_role("button", name="Woman, 71").click()
+    expect(page.locator("#chest-provenance")).to_contain_text("Model version")
+    page.locator("#chest-complaint :is(input, textarea)").press_sequentially("!")
+    expect(page.locator("#chest-answer")).not_to_be_visible()
+    expect(page.locator("#chest-empty")).to_be_visible()
+    page.get_by_role("button", name="Read", exact=True).click()
+    expect(page.locator("#chest-provenance")).to_contain_text("Model version")
+    page.locator("#chest-sex").get_by_label("male", exact=True).check()
+    expect(page.locator("#chest-answer")).not_to_be_visible()
+
+
+def test_leaving_everything_out_is_told_and_the_answer_stays_with_its_ticks(visit: Visit) -> None:
+    page = visit.page
+    page.get_by_role("button", name="Man, 34").click()
+    boxes = page.locator("#chest-leave-out input[type=checkbox]")
+    expect(boxes).to_have_count(2)
+    boxes.nth(0).check()
+    expect(page.locator("#chest-notices")).to_contain_text("Read without")
+    numbers = page.locator("#chest-findings tbody").inner_text()
+    boxes.nth(1).check()
+    expect(page.locator("[data-testid=toast-body]").first).to_be_visible()
+    expect(boxes.nth(1)).not_to_be_checked()
+    expect(boxes.nth(0)).to_be_checked()
+    assert page.locator("#chest-findings tbody").inner_text() == numbers
+
+
 def test_garbage_gives_a_toast_without_a_server_path_and_no_old_answer_stays(visit: Visit, tmp_path: Path) -> None:
     page = visit.page
     page.get_by_role("button", name="Woman, 71").click()

@@ -12,6 +12,7 @@ from mm_assets.cloud_vision.schema import CLASSES, FEATURES
 from tests.cloud_vision.tiny_split_release import VERDICT, drawn_film
 from tests.e2e.browsing import Visit, outside, visiting
 from tests.e2e.conftest import serving_module
+from tests.e2e.split_server import SLOW_F9, SLOW_S
 
 pytestmark = [pytest.mark.browser, pytest.mark.server]
 
@@ -111,6 +112,48 @@ def test_changed_features_keep_the_lesion_and_lose_the_class(visit: Visit) -> No
     expect(page.locator("#split-joint")).not_to_contain_text("true class")
     expect(page.locator("#split-film img.plate")).to_be_visible()
     assert shares(page, "org2-alone") != before
+
+
+def no_answer(page: Page) -> None:
+    expect(page.locator("#split-answer")).not_to_be_visible()
+    expect(page.locator("#split-empty")).to_be_visible()
+    for part in ("org2-alone", "org3-alone", "joint"):
+        expect(page.locator(f"#split-{part} .mm-parts")).to_have_count(0)
+
+
+def test_typing_takes_the_answer_away_and_not_the_next_one(visit: Visit) -> None:
+    page = visit.page
+    page.get_by_role("button", name="COVID-19, ground-glass film").first.click()
+    expect(page.locator("#split-provenance")).to_contain_text("Model version")
+    page.locator(field(page, "f7")).press_sequentially("12")
+    no_answer(page)
+    page.get_by_role("button", name="Answer together").click()
+    expect(page.locator("#split-provenance")).to_contain_text("Model version")
+    page.wait_for_timeout(500)  # whatever typing has started is over
+    expect(page.locator("#split-answer")).to_be_visible()
+    assert list(shares(page, "org2-alone")) == list(CLASSES)
+
+
+@pytest.mark.parametrize("change", ["film", "feature", "clear"])
+def test_an_answer_to_come_is_dropped_when_its_record_changes(visit: Visit, tmp_path: Path, change: str) -> None:
+    page = visit.page
+    page.get_by_role("button", name="COVID-19, ground-glass film").first.click()
+    expect(page.locator("#split-provenance")).to_contain_text("Model version")
+    page.locator(field(page, "f9")).fill(f"{SLOW_F9:g}")
+    with page.expect_request("**/queue/join*"):
+        page.get_by_role("button", name="Answer together").click()
+    page.wait_for_timeout(300)
+    if change == "film":
+        give(visit, tmp_path, drawn_film("clear", seed=51)[0])
+    elif change == "feature":
+        page.locator(field(page, "f0")).press_sequentially("1")
+    else:
+        page.locator("#split-clear").click()
+    page.wait_for_timeout(1000 * SLOW_S + 1000)
+    no_answer(page)
+    # The page still asks and answers.
+    page.get_by_role("button", name="Normal, clear film").first.click()
+    expect(page.locator("#split-provenance")).to_contain_text("Model version")
 
 
 def test_clear_empties_everything(visit: Visit) -> None:

@@ -18,6 +18,7 @@ from mm_assets.pigmentation.lesions import (
 from mm_assets.pigmentation.manifest import check_manifest
 from mm_assets.pigmentation.schema import LESION_SCHEMA, REJECTED_SCHEMA
 from mm_assets.pigmentation.spectral import pseudo_hsl, resize_cube
+from mm_assets.pigmentation.synthetic.tree import SkinTreeConfig, write_tree
 from mm_assets.records.color_images import decode_color
 from resources.objects import ObjectStore
 
@@ -267,6 +268,48 @@ def test_a_file_that_is_not_in_the_store_is_missing(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"x")
     list(build_lesions(clinic.table(), ObjectStore.at(str(tmp_path)).get, SETTINGS, rejected.append))
     assert [row.reason for row in rejected] == ["image_missing"]
+
+
+def with_junk_for_a_profile() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (48, 40), (205, 160, 130)).save(buffer, "JPEG", icc_profile=b"x" * 200)
+    return buffer.getvalue()
+
+
+def test_profiles_that_could_not_be_applied_are_counted_for_every_picture_of_a_record() -> None:
+    clinic, odd = Clinic(), with_junk_for_a_profile()
+    ignored: list[str] = []
+    clinic.take("l1", "clinical", odd)
+    clinic.take("l1", "dermoscopy", odd)
+    clinic.take("l2", "clinical", picture())
+    clinic.take("l3", "clinical", odd[:500])
+    batches = build_lesions(clinic.table(), clinic.read, SETTINGS, lambda _: None, profile_ignored=ignored.append)
+    assert sum(batch.num_rows for batch in batches) == 2
+    assert ignored == ["it cannot be read"] * 2
+
+
+def test_the_asset_shows_how_many_profiles_were_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dagster as dg
+
+    from mm_assets.pigmentation import assets
+    from resources.dagster_resources import House
+
+    write_tree(tmp_path / "tree", SkinTreeConfig(patients=3, rgb_px=32, cube_px=16, jobs=1, traps=False))
+    photographs = sorted((tmp_path / "tree" / "images" / "clinical").iterdir())
+    photographs[0].write_bytes(with_junk_for_a_profile())
+    monkeypatch.setenv("MM_PIGMENTATION_URL", str(tmp_path / "tree"))
+    monkeypatch.setenv("MM_SCRATCH", str(tmp_path / "scratch"))
+    monkeypatch.setenv("MM_WORKERS", "1")
+    with dg.instance_for_test() as instance:
+        done = dg.materialize(
+            [assets.source, assets.lesions],
+            resources={"house": House(home=str(tmp_path / "home"))},
+            run_config={"ops": {"pigmentation__lesions": {"config": {"stored_px": 32, "cube_px": 16}}}},
+            instance=instance,
+        )
+        [event] = done.asset_materializations_for_node("pigmentation__lesions")
+    assert event.metadata["profiles ignored"].value == {"it cannot be read": 1}
+    assert event.metadata["quarantined"].value == 0
 
 
 def test_rejections_become_a_sorted_table() -> None:

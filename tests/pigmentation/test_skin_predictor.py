@@ -214,10 +214,11 @@ def test_a_colour_profile_that_cannot_be_applied_is_a_warning(predictor: SkinPre
 
 def test_explanation_has_a_map_per_picture_and_shares_add_up(predictor: SkinPredictor) -> None:
     case = whole_case(3)
-    shown = predictor.explain(case)
+    answer, shown = predictor.explained(case)
+    assert answer.model_copy(update={"attention": None}) == predictor.predict(case)
     assert [picture.modality for picture in shown.pictures] == ["clinical", "dermoscopy", "multispectral"]
     maps = {picture.modality: picture.attention for picture in shown.pictures}
-    mass = predictor.predict(case).attention_mass
+    mass = answer.attention_mass
     for name, attention in maps.items():
         assert attention is not None and attention.shape == predictor._model.grid
         assert float(attention.sum()) == pytest.approx(mass[name], abs=0.002)
@@ -226,7 +227,9 @@ def test_explanation_has_a_map_per_picture_and_shares_add_up(predictor: SkinPred
     assert shown.full == pytest.approx(max(parts.max(), 2 * shown.even))
     assert all(picture.jpeg.startswith(b"\xff\xd8") for picture in shown.pictures)
     assert (shown.pictures[0].width, shown.pictures[0].height) == (96, 96)
-    assert [p.modality for p in predictor.explain(case, ["dermoscopy"]).pictures] == ["clinical", "multispectral"]
+    less, shown = predictor.explained(case, ["dermoscopy"])
+    assert [picture.modality for picture in shown.pictures] == ["clinical", "multispectral"]
+    assert less.score == pytest.approx(answer.without["dermoscopy"], abs=0.0011)
 
 
 def test_examples_span_tones_and_raise_no_alarm(predictor: SkinPredictor) -> None:

@@ -1,8 +1,8 @@
 """An embedded profile changes colours to what they stand for; one that cannot be used is told."""
 
 import io
-import logging
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -10,6 +10,9 @@ from PIL import Image, ImageCms
 
 from mm_assets.records import color_profiles
 from mm_assets.records.color_images import TRANSPARENT_GREY, decode_color, stored_color
+from mm_assets.records.color_profiles import MAX_PROFILE_BYTES
+from mm_assets.records.images import decode_image
+from mm_assets.records.unreadable import UnreadableImage
 
 # Adobe RGB (1998), adapted to D50 as profiles are: red, green and blue as X, Y, Z.
 ADOBE = np.array([[0.60974, 0.31111, 0.01947], [0.20528, 0.62567, 0.06087], [0.14919, 0.06322, 0.74457]])
@@ -129,12 +132,11 @@ def test_transparent_parts_stay_transparent_and_become_the_same_grey(mode: str) 
     ],
 )
 def test_a_profile_that_cannot_be_used_is_told_and_the_pixels_stay(
-    image: Image.Image, profile: bytes, told: str, caplog: pytest.LogCaptureFixture
+    image: Image.Image, profile: bytes, told: str
 ) -> None:
     data = saved(image, "JPEG", profile)
-    with caplog.at_level(logging.WARNING):
-        decoded = decode_color(data)
-    assert decoded.profile_ignored == told and told in caplog.text
+    decoded = decode_color(data)
+    assert decoded.profile_ignored == told
     plain = decode_color(saved(image, "JPEG", b""))
     assert np.array_equal(decoded.pixels, plain.pixels) and plain.profile_ignored is None
     assert stored_color(data, 16).profile_ignored == told
@@ -143,3 +145,42 @@ def test_a_profile_that_cannot_be_used_is_told_and_the_pixels_stay(
 def test_a_huge_profile_is_not_even_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(color_profiles, "MAX_PROFILE_BYTES", 100)
     assert decode_color(saved(Image.fromarray(skin()), "PNG", adobe_like())).profile_ignored == "it is too large"
+
+
+def test_a_png_with_a_profile_larger_than_its_decoder_takes_is_read_by_it() -> None:
+    printers = adobe_like() + bytes(2_000_000)
+    decoded = decode_color(saved(Image.fromarray(skin()), "PNG", printers))
+    assert decoded.profile_ignored is None
+    assert np.abs(decoded.pixels - as_srgb(skin())).max() <= 1.5
+
+
+def test_a_png_with_too_large_a_profile_is_read_without_it() -> None:
+    data = saved(Image.fromarray(skin()), "PNG", adobe_like() + bytes(MAX_PROFILE_BYTES))
+    decoded = decode_color(data)
+    assert decoded.profile_ignored == "it is too large" and np.array_equal(decoded.pixels, skin())
+    assert decode_image(data).pixels.shape[:2] == (32, 32)  # a film, whose profile nobody asks for
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def with_profile_chunk(block: bytes) -> bytes:
+    """A PNG of `skin()` with this iCCP chunk behind its header."""
+    png = saved(Image.fromarray(skin()), "PNG", b"")
+    return png[:33] + block + png[33:]
+
+
+@pytest.mark.parametrize("data", [b"name\0\0junk", b"name\0", b"name"])
+def test_a_profile_of_a_png_that_cannot_be_unpacked_is_told(data: bytes) -> None:
+    decoded = decode_color(with_profile_chunk(chunk(b"iCCP", data)))
+    assert np.array_equal(decoded.pixels, skin())
+    assert decoded.profile_ignored == ("it cannot be read" if b"junk" in data else None)
+
+
+def test_a_damaged_profile_of_a_png_is_a_damaged_file() -> None:
+    block = chunk(b"iCCP", b"name\0\0" + zlib.compress(adobe_like()))
+    assert decode_color(with_profile_chunk(block)).profile_ignored is None
+    with pytest.raises(UnreadableImage) as caught:
+        decode_color(with_profile_chunk(block[:-1] + bytes([block[-1] ^ 1])))
+    assert caught.value.reason_code == "image_unreadable"

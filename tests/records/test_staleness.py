@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mm_assets.records.staleness import StaleInputs, require_made_from
+from mm_assets.records.staleness import StaleInputs, require_made_from, require_versions
 from resources.artifact_record import Artifact
 from resources.artifacts import ArtifactStore
 
@@ -23,3 +23,11 @@ def test_another_version_than_the_current_one_is_refused_with_its_mend(tmp_path:
     publish(store, "source", "two")
     with pytest.raises(StaleInputs, match=r"another teeth/source .* run `mm materialize teeth/model`"):
         require_made_from(store, model, "teeth/source")
+
+
+def test_versions_of_another_store_are_compared_as_given(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path / "home"), tmp_path / "scratch")
+    model = publish(store, "model", "weights", {"elsewhere/rows": "one"})
+    require_versions(model, {"elsewhere/rows": "one"})
+    with pytest.raises(StaleInputs, match=r"another elsewhere/rows .* run `mm materialize teeth/model`"):
+        require_versions(model, {"elsewhere/rows": "two"})

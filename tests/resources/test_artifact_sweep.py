@@ -119,3 +119,19 @@ def test_drafts_from_before_their_lock_go_after_an_hour(tmp_path: Path) -> None:
     os.utime(old, (time.time() - 4000,) * 2)
     assert store.sweep() == ["draft .new-w.a.old"]
     assert young.is_dir()
+
+
+def test_what_another_store_was_made_of_stays_when_both_are_swept(store: ArtifactStore, tmp_path: Path) -> None:
+    party = ArtifactStore(str(tmp_path / "party"), tmp_path / "party scratch")
+    origin = publish(store, "source", "used")
+    records = publish(party, "org2_records", "used", {"mimic/source": origin.version})
+    publish(store, "model", 1, {"mimic/org2_records": records.version})
+    forgotten = publish(party, "org2_records", "forgotten")
+    for home, asset in ((store, "source"), (party, "org2_records")):
+        publish(home, asset, "new")
+    # Twice the same store is once.
+    assert store.sweep(keep=1, beside=[party, store, party]) == [forgotten.folder]
+    assert party.read_json(party.open_version("mimic", "org2_records", records.version), "c.json") == "used"
+    assert store.read_json(store.open_version("mimic", "source", origin.version), "c.json") == "used"
+    alone = ArtifactStore(str(tmp_path / "party"), tmp_path / "party scratch")
+    assert alone.sweep(keep=1) == [records.folder]

@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from mm_assets.mimic.case import CaseWarning, Contribution, Explanation, Finding, Passage
+from mm_assets.mimic.case import CaseWarning, ChestProvenance, Contribution, Explanation, Finding, Passage, Prediction
 from mm_assets.mimic.schema import LABELS
 from tests.ui.fakes import film_bytes, provenance
-from ui.pages.components import film, findings, notices, origin, reasons
+from ui.pages.components import chest, film, findings, origin, reasons
 
 EVIL = "<script>alert(1)</script>"
 
@@ -22,6 +22,11 @@ def finding(label: str, probability: float, threshold: float = 0.5) -> Finding:
         threshold=threshold,
         positive=probability >= threshold,
     )
+
+
+def footer(known: ChestProvenance, interval: str) -> str:
+    answer = Prediction(findings=[], interval=interval, contributions=[], passages=[], warnings=[], provenance=known)
+    return origin.footer(known, chest.quality(answer))
 
 
 @pytest.mark.parametrize(
@@ -49,10 +54,10 @@ def test_text_from_outside_is_escaped_everywhere() -> None:
     shown = [
         findings.findings_table([finding(EVIL, 0.4)], EVIL),
         origin.banner("mimic", known, EVIL),
-        notices.notices([CaseWarning(code="out_of_domain", message=EVIL)]),
+        chest.notices([CaseWarning(code="out_of_domain", message=EVIL)]),
         reasons.passages_list([Passage(id=EVIL, text=EVIL, citation=EVIL, score=0.5)]),
         reasons.contributions_chart([part, part], EVIL),
-        reasons.provenance_footer(known, EVIL),
+        footer(known, EVIL),
     ]
     for html in shown:
         assert "<script" not in html
@@ -60,7 +65,7 @@ def test_text_from_outside_is_escaped_everywhere() -> None:
 
 
 def test_serious_warnings_come_first() -> None:
-    html = notices.notices(
+    html = chest.notices(
         [
             CaseWarning(code="missing_modality", message="first"),
             CaseWarning(code="out_of_domain", message="second"),
@@ -82,6 +87,6 @@ def test_squashed_film_is_shown_in_its_own_proportions_and_other_modes_as_stored
 
 def test_footer_without_measured_quality_says_so() -> None:
     unknown = provenance().model_copy(update={"test_auroc": None, "synthetic": False})
-    html = reasons.provenance_footer(unknown, "interval")
+    html = footer(unknown, "interval")
     assert "not measured" in html
     assert "patient data" in html

@@ -22,6 +22,37 @@ def test_nothing_released_is_not_an_error() -> None:
     assert held.last_error is None
 
 
+def test_an_error_is_over_when_the_store_says_that_nothing_is_released() -> None:
+    store = FakeStore(None)
+    held = released(store)
+    store.unreachable = True
+    held.refresh()
+    assert "could not be read" in held.absence
+    store.unreachable = False
+    held.refresh()
+    assert held.last_error is None and "released yet" in held.absence
+
+
+def test_a_release_on_its_way_is_not_called_unreleased() -> None:
+    store, seen = FakeStore(None), []
+
+    def load(folder: Path, artifact: object) -> FakePredictor:
+        seen.append((held.loading, held.absence))
+        return fake_load(folder, artifact)  # type: ignore[arg-type]
+
+    held: ReleasedModel[FakePredictor] = ReleasedModel(store, "mimic", load)  # type: ignore[arg-type]
+    assert held.loading and "is being loaded" in held.absence  # nobody has looked yet
+    held.refresh()
+    assert not held.loading and "mm demo --wing mimic" in held.absence
+    store.version = "broken1"
+    held.refresh()
+    assert not held.loading and "broken1" in held.absence and "mm demo" not in held.absence
+    store.version = "a" * 16
+    held.refresh()
+    assert held.current is not None and not held.loading
+    assert [loading for loading, _ in seen] == [True, True] and "is being loaded" in seen[1][1]
+
+
 def test_new_version_replaces_the_old_and_the_same_one_is_not_loaded_again() -> None:
     store = FakeStore("a" * 16)
     held = released(store)

@@ -3,9 +3,11 @@
 import dagster as dg
 import pytest
 
+from mm_assets.cloud_vision.parties import party_access
 from mm_assets.mimic.schema import DIRECTORIES
+from resources.dagster_resources import House
 from ui.demo import demo_config
-from ui.running import SelectionError, partition_tags, resolve
+from ui.running import SelectionError, partition_tags, resolve, sweep
 
 
 def names(text: str) -> set[str]:
@@ -44,3 +46,20 @@ def test_demo_limit_keeps_the_proportions() -> None:
 
 def test_graph_has_one_group_per_wing() -> None:
     assert dg.AssetKey(["mimic", "phase1"]) in resolve("mimic")
+
+
+def test_the_homes_of_parties_are_swept_after_a_run_that_succeeded(tmp_path, monkeypatch) -> None:
+    for party in ("ORG2", "ORG3"):
+        monkeypatch.delenv(f"MM_{party}_HOME", raising=False)
+    monkeypatch.setenv("MM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MM_SCRATCH", str(tmp_path / "scratch"))
+    house = House()
+    home = party_access(house.settings(), "org2").artifacts()
+    for number in range(4):
+        with home.draft("cloud_vision", "org2_records") as draft:
+            draft.write_json("ids.json", number)
+            draft.publish(upstream={}, synthetic=True, run_id=None)
+    keys = [dg.AssetKey(["cloud_vision", name]) for name in ("source", "org2_records")]
+    for everywhere, left in ((False, 4), (True, 2)):
+        sweep(house, keys, everywhere=everywhere)
+        assert len(list((tmp_path / "home/parties/org2/cloud_vision/org2_records").glob("*/"))) == left

@@ -167,6 +167,14 @@ def test_nothing_released_is_503_and_says_how_to_mend(empty: TestClient) -> None
         assert "mm demo --wing mimic" in answer.json()["detail"]
 
 
+def test_a_release_that_is_being_loaded_has_a_code_of_its_own() -> None:
+    held = ReleasedModel(FakeStore(), "mimic", fake_load)  # type: ignore[arg-type]
+    client = TestClient(assemble({"mimic": held}))  # not entered: nobody looks
+    for answer in (client.get("/readyz"), predict(client, complaint="cough")):
+        assert (answer.status_code, answer.json()["code"]) == (503, "release_loading")
+        assert "mm demo" not in answer.json()["detail"]
+
+
 def test_ready_tells_the_version_and_a_failed_successor() -> None:
     store = FakeStore("a" * 16)
     held = ReleasedModel(store, "mimic", fake_load)  # type: ignore[arg-type]

@@ -78,7 +78,21 @@ def test_nothing_released_names_the_wing(empty: TestClient, path: str) -> None:
     answer = ask(empty, path, clinical=photograph_bytes())
     assert answer.status_code == 503
     assert answer.headers["content-type"] == PROBLEM
+    assert answer.json()["code"] == "nothing_released"
     assert "mm demo --wing pigmentation" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/pigmentation"])
+def test_errors_name_the_canonical_address_as_answers_do(client: TestClient, empty: TestClient, path: str) -> None:
+    link = None if path == "/predict/pigmentation" else '</predict/pigmentation>; rel="canonical"'
+    refused = [
+        ask(empty, path, clinical=PHOTOGRAPH),
+        ask(client, path),
+        ask(client, path, clinical=b""),
+        client.get(path),
+    ]
+    assert [answer.status_code for answer in refused] == [503, 422, 422, 405]
+    assert [answer.headers.get("link") for answer in refused] == [link] * 4
 
 
 @pytest.mark.parametrize(

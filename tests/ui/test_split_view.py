@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mm_assets.cloud_vision.case import CaseWarning, SplitCase, SplitExplanation, SplitPrediction
-from mm_assets.learning.provenance import Provenance
-from ui.pages.components import split_view
+from mm_assets.cloud_vision.case import CaseWarning, SplitCase, SplitExplanation, SplitPrediction, SplitProvenance
+from ui.pages.components import origin, split_view
 
 
 def answer(**changed: Any) -> SplitPrediction:
@@ -17,7 +16,7 @@ def answer(**changed: Any) -> SplitPrediction:
         "held_out": {"joint": 0.8, "org2": 0.5, "org3": 0.6}, "missing": [],
         "crossed": {"org3 -> org2": 1232, "org2 -> org3": 40}, "leak": "<i>all</i> of it", "in_lesion": None,
         "lesion_share": None, "warnings": [], "model_version": "v",
-        "provenance": Provenance(model_version="v", run_id=None, data_version="d", synthetic=True),
+        "provenance": SplitProvenance(model_version="v", run_id=None, data_version="d", synthetic=True),
     }  # fmt: skip
     return SplitPrediction(**{**given, **changed})
 
@@ -86,3 +85,11 @@ def test_what_is_missing_is_named_after_the_warnings() -> None:
     assert html.index("Trained on synthetic films") < html.index("Uncommon value") < html.index("No value of f1, f7")
     assert "mm-notice" not in split_view.notices(answer()).replace("mm-notices", "")
     assert split_view.quality(answer()) == {"Quality": "not measured"}
+
+
+def test_real_films_with_made_up_tables_are_not_called_patient_data() -> None:
+    known = answer().provenance
+    assert "trained on <strong>synthetic data</strong>" in origin.banner("cloud_vision", known, None)
+    real = known.model_copy(update={"synthetic": False})
+    for html in (origin.banner("cloud_vision", real, None), origin.footer(real, {})):
+        assert "real X-rays, made-up tables" in html and "patient data" not in html

@@ -95,6 +95,6 @@ def print_prediction(prediction: "SplitPrediction") -> None:
     console.print("crossed: " + ", ".join(f"{way} {size:,} bytes" for way, size in prediction.crossed.items()))
     console.print(f"leak: {prediction.leak}")
     origin = prediction.provenance
-    data = "SYNTHETIC data" if origin.synthetic else "real X-rays, made-up tables"
+    data = "SYNTHETIC data" if origin.synthetic else origin.trained_on
     console.print(f"model {origin.model_version}, run {origin.run_id}, data {origin.data_version}, {data}")
     console.print(origin.disclaimer)

@@ -15,7 +15,7 @@ from mm_assets.cloud_vision.schema import CLASSES, FEATURES, ORG2_FEATURES, ORG3
 from mm_assets.records.images import stored_image
 from ui.pages.components import origin, split_view
 from ui.pages.components.errors import safely, toast
-from ui.pages.components.events import FORGET_AFTER_S, PRIVATE, QUICK, Answering, on_upload
+from ui.pages.components.events import FORGET_AFTER_S, PRIVATE, QUICK, Answering, AnswerPlace, on_upload
 from ui.pages.components.figure import fade_js
 from ui.pages.components.released_head import example_of, predictor_of, released_head
 from ui.released import ReleasedModel
@@ -71,8 +71,7 @@ def page(blocks: gr.Blocks, released: ReleasedModel[SplitReader]) -> None:
             shown = _outputs()
 
     form = list(given.fields.values())
-    drawn = [given.org2_alone, given.org3_alone, *shown.drawn]
-    whole_answer = [*drawn, shown.panel, shown.empty]
+    place = AnswerPlace([given.org2_alone, given.org3_alone, *shown.drawn], shown.panel, shown.empty)
     case_inputs = [film_bytes, given.preview, given.upload, chosen, *form]
 
     @safely
@@ -83,7 +82,7 @@ def page(blocks: gr.Blocks, released: ReleasedModel[SplitReader]) -> None:
     def on_ask(data: bytes | None, example: SplitCase | None, opacity: float, *texts: str) -> list[Any]:
         reader = predictor_of(released)
         case = _with_truth(_case(data, texts), example)
-        return [*_drawn(reader, case, opacity), gr.update(visible=True), gr.update(visible=False)]
+        return place.filled(_drawn(reader, case, opacity))
 
     @safely
     def on_example(number: int) -> list[Any]:
@@ -91,23 +90,18 @@ def page(blocks: gr.Blocks, released: ReleasedModel[SplitReader]) -> None:
         values = {**case.org2, **case.org3}
         return [case.xray, _preview(case.xray), None, case, *(_text(values.get(name)) for name in FEATURES)]
 
-    def no_answer() -> list[Any]:
-        """An answer never stays beside a record that it does not belong to."""
-        return [*[""] * len(drawn), gr.update(visible=False), gr.update(visible=True)]
-
     def no_film() -> list[Any]:
-        return [None, "", None, *no_answer()]
+        return [None, "", None]
 
     def on_clear() -> list[Any]:
-        return [None, "", None, None, *[""] * len(form), *no_answer()]
+        return [None, "", None, None, *[""] * len(form)]
 
-    on_upload(
-        given.upload, on_film, [film_bytes, given.preview], no_film, [film_bytes, given.preview, chosen, *whole_answer]
-    )
-    answering = Answering(on_ask, [film_bytes, chosen, shown.opacity, *form], whole_answer, no_answer)
+    answering = Answering(on_ask, [film_bytes, chosen, shown.opacity, *form], place.blocks, place)
     answering.after(ask.click)
     answering.after_examples(examples, on_example, case_inputs)
-    clear.click(on_clear, None, [*case_inputs, *whole_answer], **QUICK)
+    answering.emptied_by([given.upload.upload, given.upload.clear, clear.click, *(field.input for field in form)])
+    on_upload(given.upload, on_film, [film_bytes, given.preview], no_film, [film_bytes, given.preview, chosen])
+    clear.click(on_clear, None, case_inputs, **QUICK)
     shown.opacity.input(None, shown.opacity, None, js=fade_js("split-film"), **PRIVATE)
 
 
@@ -161,7 +155,7 @@ def _outputs() -> Outputs:
 
 
 def _drawn(reader: SplitReader, case: SplitCase, opacity: float) -> list[str]:
-    answer, explanation = reader.predict(case), reader.explain(case)
+    answer, explanation = reader.explained(case)
     return [
         split_view.alone(answer, "org2"),
         split_view.alone(answer, "org3"),

@@ -21,9 +21,9 @@ from mm_assets.mimic.case import (
     Predictor,
 )
 from mm_assets.records.images import stored_image
-from ui.pages.components import film, findings, notices, reasons
+from ui.pages.components import chest, film, findings, origin, reasons
 from ui.pages.components.errors import fields_toast, safely
-from ui.pages.components.events import FORGET_AFTER_S, PRIVATE, QUEUED, QUICK, Answering, on_upload
+from ui.pages.components.events import FORGET_AFTER_S, PRIVATE, QUEUED, QUICK, Answering, AnswerPlace, on_upload
 from ui.pages.components.figure import fade_js
 from ui.pages.components.released_head import example_of, predictor_of, released_head
 from ui.released import ReleasedModel
@@ -52,6 +52,7 @@ class Reading:
     case: ChestCase
     prediction: Prediction
     explanation: Explanation | None
+    left_out: tuple[Modality, ...]
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ def page(blocks: gr.Blocks, released: ReleasedModel[Predictor]) -> None:
             shown = _outputs()
 
     form = list(fields.values())
-    answer = [reading, *shown.drawn]
-    whole_answer = [*answer, shown.label, shown.leave_out, shown.panel, shown.empty]
+    place = AnswerPlace(shown.drawn, shown.panel, shown.empty)
+    case_inputs = [film_bytes, preview, upload, *form]
 
     @safely
     def on_film(data: bytes | None) -> tuple[bytes | None, str]:
@@ -106,71 +107,64 @@ def page(blocks: gr.Blocks, released: ReleasedModel[Predictor]) -> None:
         findings_now = kept.prediction.findings
         strongest = max(findings_now, key=lambda finding: (finding.positive, finding.probability)).label
         return [
+            *place.filled(_drawn(kept, strongest, opacity)),
             kept,
-            *_drawn(kept, (), strongest, opacity),
             gr.update(choices=[finding.label for finding in findings_now], value=strongest),
             gr.update(
                 choices=[(MODALITY_NAMES[name].capitalize(), name) for name in case.modalities()],
                 value=[],
                 visible=len(case.modalities()) > 1,
             ),
-            gr.update(visible=True),
-            gr.update(visible=False),
         ]
 
     @safely
     def on_leave_out(kept: Reading | None, left_out: list[Modality], label: str, opacity: float) -> list[Any]:
         if kept is None:
-            return [gr.skip()] * len(answer)
+            return [gr.skip()] * (1 + len(shown.drawn))
         again = _read(released, kept.case, left_out)
-        return [again, *_drawn(again, left_out, label, opacity)]
+        return [again, *_drawn(again, label, opacity)]
+
+    def read_before(kept: Reading | None) -> Any:
+        """The ticks of the answer that stays where another was refused, as when every box is ticked."""
+        return gr.skip() if kept is None else list(kept.left_out)
 
     @safely
-    def on_label(kept: Reading | None, left_out: list[Modality], label: str, opacity: float) -> tuple[Any, Any]:
+    def on_label(kept: Reading | None, label: str, opacity: float) -> tuple[Any, Any]:
         if kept is None:
             return gr.skip(), gr.skip()
-        parts = reasons.contributions_chart(kept.prediction.contributions, label)
-        return _heat(kept, left_out, label, opacity), parts
+        return _heat(kept, label, opacity), reasons.contributions_chart(kept.prediction.contributions, label)
 
     @safely
     def on_example(number: int) -> list[Any]:
         case: ChestCase = example_of(released, number)
         return [case.image, _preview(case.image), None, *(_field_value(case, name) for name in fields)]
 
-    def no_answer() -> list[Any]:
-        """An answer never stays beside a case that it does not belong to."""
-        return [
-            None,
-            *[""] * len(shown.drawn),
-            gr.skip(),
-            gr.skip(),
-            gr.update(visible=False),
-            gr.update(visible=True),
-        ]
-
     def no_film() -> list[Any]:
-        return [None, "", *no_answer()]
+        return [None, "", None]
 
     def on_clear() -> list[Any]:
-        return [None, "", None, *(_field_value(ChestCase(), name) for name in fields), *no_answer()]
+        return [None, "", None, *(_field_value(ChestCase(), name) for name in fields), None]
 
-    case_inputs = [film_bytes, preview, upload, *form]
-    explained = [reading, shown.leave_out, shown.label, shown.opacity]
-
-    on_upload(upload, on_film, [film_bytes, preview], no_film, [film_bytes, preview, *whole_answer])
-    answering = Answering(on_read, [film_bytes, shown.opacity, *form], whole_answer, no_answer)
+    whole_answer = [*place.blocks, reading, shown.label, shown.leave_out]
+    answering = Answering(on_read, [film_bytes, shown.opacity, *form], whole_answer, place)
     answering.after(read.click)
     answering.after_examples(examples, on_example, case_inputs)
-    clear.click(on_clear, None, [*case_inputs, *whole_answer], **QUICK)
-    shown.leave_out.input(on_leave_out, explained, answer, **QUEUED)
-    shown.label.input(on_label, explained, [shown.heat, shown.parts], **PRIVATE)
+    again = shown.leave_out.input(
+        on_leave_out, [reading, shown.leave_out, shown.label, shown.opacity], [reading, *shown.drawn],
+        trigger_mode="always_last", **QUEUED,
+    )  # fmt: skip
+    again.failure(read_before, reading, shown.leave_out, **QUICK)
+    answering.emptied_by([upload.upload, upload.clear, clear.click, *(field.input for field in form)], again)
+    on_upload(upload, on_film, [film_bytes, preview], no_film, [film_bytes, preview, reading])
+    clear.click(on_clear, None, [*case_inputs, reading], **QUICK)
+    shown.label.input(on_label, [reading, shown.label, shown.opacity], [shown.heat, shown.parts], **PRIVATE)
     shown.opacity.input(None, shown.opacity, None, js=fade_js("chest-heat"), **PRIVATE)
 
 
-def _inputs() -> tuple[gr.File, gr.HTML, dict[str, gr.components.Component]]:
+def _inputs() -> tuple[gr.File, gr.HTML, dict[str, gr.Radio | gr.Textbox]]:
     """Upload, preview, and the fields by the names of `ChestCase`."""
     unknown = ("unknown", UNKNOWN)
-    fields: dict[str, gr.components.Component] = {}
+    fields: dict[str, gr.Radio | gr.Textbox] = {}
     gr.HTML('<h2 class="mm-section">Film</h2>')
     # No file_types: films often come without an extension, and the bytes decide.
     upload = gr.File(
@@ -178,6 +172,7 @@ def _inputs() -> tuple[gr.File, gr.HTML, dict[str, gr.components.Component]]:
         type="binary",
         height=150,
         elem_id="chest-upload",
+        elem_classes="mm-upload",
     )
     preview = gr.HTML("", elem_id="chest-preview")
     fields["view"] = gr.Radio(["PA", "AP", unknown], value=UNKNOWN, label="Projection", elem_id="chest-view")
@@ -221,7 +216,7 @@ def _inputs() -> tuple[gr.File, gr.HTML, dict[str, gr.components.Component]]:
 
 
 def _outputs() -> Outputs:
-    empty = gr.HTML(notices.waiting(), elem_id="chest-empty")
+    empty = gr.HTML(chest.waiting(), elem_id="chest-empty")
     with gr.Column(visible=False, elem_id="chest-answer") as panel:
         warned = gr.HTML(elem_id="chest-notices")
         gr.HTML('<h2 class="mm-section">Findings</h2>')
@@ -276,22 +271,22 @@ def _preview(film_data: bytes | None) -> str:
 
 def _read(released: ReleasedModel[Predictor], case: ChestCase, left_out: Collection[Modality]) -> Reading:
     predictor = predictor_of(released)
-    return Reading(case, predictor.predict(case, left_out), predictor.explain(case, left_out))
+    return Reading(case, predictor.predict(case, left_out), predictor.explain(case, left_out), tuple(left_out))
 
 
-def _drawn(kept: Reading, left_out: Collection[Modality], label: str, opacity: float) -> list[str]:
+def _drawn(kept: Reading, label: str, opacity: float) -> list[str]:
     answer = kept.prediction
     return [
-        notices.notices(answer.warnings),
+        chest.notices(answer.warnings),
         findings.findings_table(answer.findings, answer.interval),
-        _heat(kept, left_out, label, opacity),
+        _heat(kept, label, opacity),
         reasons.contributions_chart(answer.contributions, label),
         reasons.passages_list(answer.passages),
-        reasons.provenance_footer(answer.provenance, answer.interval),
+        origin.footer(answer.provenance, chest.quality(answer)),
     ]
 
 
-def _heat(kept: Reading, left_out: Collection[Modality], label: str, opacity: float) -> str:
-    if kept.explanation is None or "image" in left_out:
+def _heat(kept: Reading, label: str, opacity: float) -> str:
+    if kept.explanation is None:
         return film.no_film()
     return film.heat_map(kept.explanation, label, opacity)

@@ -15,7 +15,7 @@ from mm_assets.pigmentation.case import MODALITY_NAMES, SkinCase, SkinExplanatio
 from mm_assets.pigmentation.schema import MODALITIES, REQUIRED_MODALITY
 from ui.pages.components import lesion, origin
 from ui.pages.components.errors import safely, toast
-from ui.pages.components.events import FORGET_AFTER_S, PRIVATE, QUEUED, QUICK, Answering, on_upload
+from ui.pages.components.events import FORGET_AFTER_S, PRIVATE, QUEUED, QUICK, Answering, AnswerPlace, on_upload
 from ui.pages.components.figure import fade_js
 from ui.pages.components.released_head import example_of, predictor_of, released_head
 from ui.released import ReleasedModel
@@ -74,8 +74,7 @@ def page(blocks: gr.Blocks, released: ReleasedModel[SkinReader]) -> None:
         with gr.Column(scale=6, min_width=360):
             shown = _outputs()
 
-    answer = [reading, *shown.drawn]
-    whole_answer = [*answer, shown.leave_out, shown.panel, shown.empty]
+    place = AnswerPlace(shown.drawn, shown.panel, shown.empty)
     held, seen, offered = list(files.values()), list(previews.values()), list(uploads.values())
 
     @safely
@@ -90,23 +89,25 @@ def page(blocks: gr.Blocks, released: ReleasedModel[SkinReader]) -> None:
         kept = _read(released, SkinCase(**given), ())
         others = [name for name in kept.prediction.modalities if name != REQUIRED_MODALITY]
         return [
+            *place.filled(_drawn(kept, opacity)),
             kept,
-            *_drawn(kept, opacity),
             gr.update(
                 choices=[(MODALITY_NAMES.get(name, name).capitalize(), name) for name in others],
                 value=[],
                 visible=bool(others),
             ),
-            gr.update(visible=True),
-            gr.update(visible=False),
         ]
 
     @safely
     def on_leave_out(kept: Reading | None, left_out: list[str], opacity: float) -> list[Any]:
         if kept is None:
-            return [gr.skip()] * len(answer)
+            return [gr.skip()] * (1 + len(shown.drawn))
         again = _read(released, kept.case, left_out)
         return [again, *_drawn(again, opacity)]
+
+    def read_before(kept: Reading | None) -> Any:
+        """The ticks of the answer that stays where another failed."""
+        return gr.skip() if kept is None else list(kept.left_out)
 
     @safely
     def on_example(number: int) -> list[Any]:
@@ -118,27 +119,29 @@ def page(blocks: gr.Blocks, released: ReleasedModel[SkinReader]) -> None:
             *[None] * len(MODALITIES),
         ]
 
-    def no_answer() -> list[Any]:
-        """An answer never stays beside images that it does not belong to."""
-        return [None, *[""] * len(shown.drawn), gr.skip(), gr.update(visible=False), gr.update(visible=True)]
-
     def no_image() -> list[Any]:
-        return [None, "", *no_answer()]
+        return [None, "", None]
 
     def on_clear() -> list[Any]:
-        return [*[None] * len(held), *[""] * len(seen), *[None] * len(offered), *no_answer()]
+        return [*[None] * len(held), *[""] * len(seen), *[None] * len(offered), None]
 
     case_inputs = [*held, *seen, *offered]
 
-    for name in MODALITIES:
-        kept = [files[name], previews[name]]
-        on_upload(uploads[name], partial(on_image, name), kept, no_image, [*kept, *whole_answer])
-    answering = Answering(on_assess, [shown.opacity, *held], whole_answer, no_answer)
+    whole_answer = [*place.blocks, reading, shown.leave_out]
+    answering = Answering(on_assess, [shown.opacity, *held], whole_answer, place)
     answering.after(assess.click)
     answering.after_examples(examples, on_example, case_inputs)
-    clear.click(on_clear, None, [*case_inputs, *whole_answer], **QUICK)
-    again = shown.leave_out.input(on_leave_out, [reading, shown.leave_out, shown.opacity], answer, **QUEUED)
-    again.failure(no_answer, None, whole_answer, **QUICK)
+    again = shown.leave_out.input(
+        on_leave_out, [reading, shown.leave_out, shown.opacity], [reading, *shown.drawn],
+        trigger_mode="always_last", **QUEUED,
+    )  # fmt: skip
+    again.failure(read_before, reading, shown.leave_out, **QUICK)
+    changed = [trigger for upload in uploads.values() for trigger in (upload.upload, upload.clear)]
+    answering.emptied_by([*changed, clear.click], again)
+    for name in MODALITIES:
+        kept = [files[name], previews[name]]
+        on_upload(uploads[name], partial(on_image, name), kept, no_image, [*kept, reading])
+    clear.click(on_clear, None, [*case_inputs, reading], **QUICK)
     shown.opacity.input(None, shown.opacity, None, js=fade_js("skin-maps"), **PRIVATE)
 
 
@@ -181,8 +184,7 @@ def _preview(released: ReleasedModel[SkinReader], name: str, data: bytes | None)
 
 
 def _read(released: ReleasedModel[SkinReader], case: SkinCase, left_out: Collection[str]) -> Reading:
-    reader = predictor_of(released)
-    return Reading(case, reader.predict(case, left_out), reader.explain(case, left_out), tuple(left_out))
+    return Reading(case, *predictor_of(released).explained(case, left_out), tuple(left_out))
 
 
 def _drawn(kept: Reading, opacity: float) -> list[str]:

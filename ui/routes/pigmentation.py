@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, File, Response, UploadFile
+from fastapi import APIRouter, FastAPI, File, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from mm_assets.pigmentation.case import SkinCase, SkinPrediction, SkinReader
@@ -51,11 +51,6 @@ class SkinForm(BaseModel):
         return SkinCase(
             self.clinical_image.file.read(), read(self.dermoscopy_image), read(self.multispectral_image)
         )  # fmt: skip
-
-
-def canonical_link(response: Response) -> None:
-    """Names the address that the alias stands for."""
-    response.headers["Link"] = f'<{PATH}>; rel="canonical"'
 
 
 def answer_of(batches: MicroBatcher[Any, SkinPrediction], reader: SkinReader, prepared: Any) -> SkinPrediction:
@@ -100,7 +95,9 @@ def router(released: ReleasedModel[SkinReader], batcher: MicroBatcher[Any, SkinP
         predict_pigmentation
     )
     routes.post(
-        ORIGINAL_PATH, tags=[ORIGINAL_TAG], responses=_PROBLEMS, dependencies=[Depends(canonical_link)],
+        ORIGINAL_PATH,
+        tags=[ORIGINAL_TAG],
+        responses=_PROBLEMS,
         summary=f"The same as {PATH}, for clients of the earlier service",
-    )(predict_pigmentation)  # fmt: skip
+    )(predict_pigmentation)
     return routes

@@ -15,16 +15,11 @@ PROVENANCE_HEADERS = ("X-Model-Version", "X-Run-ID", "X-Data-Version", "X-Synthe
 _PROBLEM: dict[str, Any] = {"content": {"application/problem+json": {}}}
 
 
-def not_released(wing: str) -> str:
-    """What a caller is told before the first release."""
-    return f"No model of wing {wing} is released yet. Run `mm demo --wing {wing}`, then ask again."
-
-
 def release_of(released: ReleasedModel[P]) -> Release[P]:
     """The release in use, to be kept for the whole request. Raises ProblemError (503) when there is none."""
     release = released.current
     if release is None:
-        raise ProblemError(503, "nothing_released", not_released(released.wing))
+        raise ProblemError(503, "release_loading" if released.loading else "nothing_released", released.absence)
     return release
 
 
@@ -41,6 +36,6 @@ def documented_problems(*, unsupported: str, unusable: str) -> dict[int | str, d
         413: "The upload has too many bytes or pixels",
         415: unsupported,
         422: unusable,
-        503: "No model is released, or the server is too busy or shutting down",
+        503: "No model is released or it is being loaded, or the server is too busy or shutting down",
     }
     return {status: {**_PROBLEM, "description": text} for status, text in described.items()}

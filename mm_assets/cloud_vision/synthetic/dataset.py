@@ -35,6 +35,7 @@ from mm_assets.cloud_vision.synthetic.films import FILM_PX, FilmPlan, draw_films
 from mm_assets.cloud_vision.synthetic.law import DEFAULT_DIFFICULTY, Design, PlantedLaw, planted_law
 from resources.compute import map_items
 from resources.errors import MendableError
+from resources.objects import space_for
 
 # Raised with every change that changes bytes: published data of the same settings and version are not drawn again.
 GENERATOR_VERSION = 1
@@ -217,7 +218,8 @@ def cloud_name(record: RecordPlan) -> str:
 def _draw(drawing: _Drawing) -> _Drawn:
     films = draw_films([drawing.film], drawing.px)
     data = film_jpeg(films.pixels[0])
-    drawing.path.write_bytes(data)
+    with space_for(drawing.path):  # here, because an error's number does not outlive the way from a worker
+        drawing.path.write_bytes(data)
     return _Drawn(len(data), None if drawing.film.pattern == "clear" else mask_png(films.masks[0]))
 
 

@@ -1,5 +1,6 @@
 """The data set as its organisations would read it: tables, ids, films, what must not be in whose folder."""
 
+import errno
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from mm_assets.cloud_vision.synthetic.dataset import (
     write_data,
 )
 from mm_assets.cloud_vision.synthetic.law import planted_law
+from resources.objects import DiskFull
 
 TABLES = {
     "org2/table": ORG2_SCHEMA,
@@ -200,3 +202,14 @@ def test_patterns_follow_the_class_as_the_law_says() -> None:
 def test_impossible_knobs_are_named(knobs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         XrayDataConfig(**knobs)
+
+
+def test_a_full_disk_has_one_clear_error(tmp_path: Path) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    config = XrayDataConfig(train=3, validate=3, test=3, shifted=3, px=192, jobs=1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(DiskFull, match=r"no space left .* free some and run again"):
+            write_data(tmp_path / "data", config, progress=False)

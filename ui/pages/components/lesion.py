@@ -11,6 +11,7 @@ from html import escape
 from mm_assets.pigmentation.case import MODALITY_NAMES, CaseWarning, Picture, SkinExplanation, SkinPrediction
 from mm_assets.pigmentation.schema import NO_MODALITY
 from ui.pages.components import origin
+from ui.pages.components.bars import change_bars
 from ui.pages.components.figure import figure, heat
 from ui.pages.components.notices import notice_list
 
@@ -99,26 +100,15 @@ def changes(answer: SkinPrediction) -> str:
     """One bar per optional image: the score minus what it would be without that image."""
     if not answer.without:
         return '<p class="mm-hint">Only the clinical photograph was read, so there is nothing to compare.</p>'
-    parts = {name: answer.score - without for name, without in answer.without.items()}
-    largest = max(0.05, *(abs(change) for change in parts.values()))
-    rows = "".join(_change(name, change, answer.without[name], largest) for name, change in parts.items())
-    return (
-        '<p class="mm-hint">How much each image moved the score, found by leaving it out.</p>'
-        f'<div class="mm-parts">{rows}</div>'
-    )
+    rows = [
+        (MODALITY_NAMES.get(name, name).capitalize(), answer.score - without, _told(answer.score - without, without))
+        for name, without in answer.without.items()
+    ]
+    return f'<p class="mm-hint">How much each image moved the score, found by leaving it out.</p>{change_bars(rows)}'
 
 
-def _change(name: str, change: float, without: float, largest: float) -> str:
-    width = 50 * abs(change) / largest
-    left = 50.0 if change >= 0 else 50 - width
-    colour = "var(--mm-for)" if change >= 0 else "var(--mm-against)"
-    sign = "+" if change >= 0 else "−"
-    return (
-        f"<span>{escape(MODALITY_NAMES.get(name, name).capitalize())}</span>"
-        f'<span class="number">{sign}{abs(change):.3f} (without: {without:.3f})</span>'
-        f'<span class="track" aria-hidden="true">'
-        f'<i style="left:{left:.1f}%;width:{width:.1f}%;background:{colour}"></i><i class="zero"></i></span>'
-    )
+def _told(change: float, without: float) -> str:
+    return f"{'+' if change >= 0 else '−'}{abs(change):.3f} (without: {without:.3f})"
 
 
 def maps(explanation: SkinExplanation, mass: Mapping[str, float], opacity: float) -> str:

@@ -18,17 +18,16 @@ def banner(wing: str, origin: Origin | None, last_error: str | None) -> str:
             "this page notices it by itself."
         )
     else:
-        kind = "trained on <strong>synthetic data</strong>" if origin.synthetic else "trained on patient data"
         model = f"Model <strong>{escape(origin.model_version)}</strong>"
-        text = f"{model}, {kind}. {escape(origin.disclaimer)}"
+        text = f"{model}, trained on <strong>{escape(origin.trained_on)}</strong>. {escape(origin.disclaimer)}"
     if last_error:
         text += f" <br>{escape(last_error)}"
     return f'<div class="mm-banner" role="status">{text}</div>'
 
 
 def looking() -> str:
-    """The banner until the page has asked for the model."""
-    return '<div class="mm-banner" role="status">Looking for the released model …</div>'
+    """The banner until it is known whether there is a model, and while the first one is being loaded."""
+    return '<div class="mm-banner" role="status">Loading the released model …</div>'
 
 
 def measured(value: float | None, low: float | None, high: float | None) -> str:
@@ -46,7 +45,7 @@ def footer(origin: Origin, quality: Mapping[str, str]) -> str:
         "Run": origin.run_id or "unknown",
         "Data version": origin.data_version,
         **quality,
-        "Trained on": "synthetic data" if origin.synthetic else "patient data",
+        "Trained on": origin.trained_on,
     }
     pairs = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     return f'<footer class="mm-provenance"><dl>{pairs}</dl><p>{escape(origin.disclaimer)}</p></footer>'

@@ -1,38 +1,23 @@
-"""Below the picture: what each modality changed, which passages were read, and where the answer comes from.
+"""Below the picture: what each modality changed, and which passages were read.
 
-Belongs here: HTML of contributions, passages and the provenance footer; all text is escaped.
+Belongs here: HTML of contributions and passages; all text is escaped.
 """
 
 from collections.abc import Sequence
 from html import escape
 
-from mm_assets.mimic.case import MODALITY_NAMES, ChestProvenance, Contribution, Passage
-from ui.pages.components import origin
+from mm_assets.mimic.case import MODALITY_NAMES, Contribution, Passage
+from ui.pages.components.bars import change_bars
 
 
 def contributions_chart(contributions: Sequence[Contribution], label: str) -> str:
     """One bar per modality: the probability of ``label`` minus what it would be without that modality."""
     if len(contributions) < 2:
         return '<p class="mm-hint">Only one modality was read, so there is nothing to compare.</p>'
-    largest = max(0.05, *(abs(part.change[label]) for part in contributions))
-    rows = "".join(_part(part, label, largest) for part in contributions)
+    rows = [(MODALITY_NAMES[part.modality], part.change[label], _points(part.change[label])) for part in contributions]
     return (
         f'<p class="mm-hint">Change in the probability of <strong>{escape(label)}</strong> that each part '
-        f'brought, found by leaving it out.</p><div class="mm-parts">{rows}</div>'
-    )
-
-
-def _part(part: Contribution, label: str, largest: float) -> str:
-    change = part.change[label]
-    width = 50 * abs(change) / largest
-    left = 50.0 if change >= 0 else 50 - width
-    colour = "var(--mm-for)" if change >= 0 else "var(--mm-against)"
-    return (
-        f"<span>{escape(MODALITY_NAMES[part.modality])}</span>"
-        f'<span class="number">{_points(change)}</span>'
-        f'<span class="track" aria-hidden="true">'
-        f'<i style="left:{left:.1f}%;width:{width:.1f}%;background:{colour}"></i>'
-        '<i class="zero"></i></span>'
+        f"brought, found by leaving it out.</p>{change_bars(rows)}"
     )
 
 
@@ -50,9 +35,3 @@ def passages_list(passages: Sequence[Passage]) -> str:
         for passage in passages
     )
     return f'<ol class="mm-passages">{items}</ol>'
-
-
-def provenance_footer(provenance: ChestProvenance, interval: str) -> str:
-    """Model, run, data and measured quality under every answer."""
-    auroc = origin.measured(provenance.test_auroc, provenance.test_auroc_low, provenance.test_auroc_high)
-    return origin.footer(provenance, {"Macro AUROC, test split": auroc, "Intervals shown": interval})

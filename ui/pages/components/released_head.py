@@ -13,7 +13,6 @@ from ui.pages.components import origin
 from ui.pages.components.errors import toast
 from ui.pages.components.events import QUICK
 from ui.released import P, ReleasedModel
-from ui.routes.shared import not_released
 
 LOOK_EVERY_S = 5
 
@@ -42,9 +41,10 @@ def released_head(
         ]
 
     def on_look(shown_before: str) -> list[Any]:
-        release = released.current
-        # The error is part of what is shown: a broken release must appear although the version stays.
-        now = f"{release.version if release else 'nothing'} {released.last_error or ''}"
+        loading, release = released.loading, released.current  # in this order: loading ends with a release
+        # All that the banner shows: a broken release must appear although the version stays.
+        version = release.version if release else "loading" if loading else "nothing"
+        now = f"{version} {released.last_error or ''}"
         if now == shown_before:
             return [gr.skip()] * (2 + examples)
         provenance = release.predictor.provenance if release else None
@@ -54,6 +54,8 @@ def released_head(
             gr.update(value=titles[i], visible=True) if i < len(titles) else gr.update(visible=False)
             for i in range(examples)
         ]
+        if release is None and loading:
+            return [now, origin.looking(), *updates]
         return [now, origin.banner(released.wing, provenance, told or None), *updates]
 
     looked = [shown_state, banner, *buttons]
@@ -66,7 +68,7 @@ def predictor_of(released: ReleasedModel[P]) -> P:
     """The model in use, to be kept for the whole event. Raises a toast when there is none."""
     release = released.current
     if release is None:
-        raise toast(not_released(released.wing), "No model yet")
+        raise toast(released.absence, "No model yet")
     return release.predictor
 
 
@@ -74,7 +76,7 @@ def example_of(released: ReleasedModel[Any], number: int) -> Any:
     """The case behind an example button. Raises a toast when there is no such example any more."""
     release = released.current
     if release is None:
-        raise toast(not_released(released.wing), "No model yet")
+        raise toast(released.absence, "No model yet")
     if number >= len(release.predictor.examples):
         raise toast("This example went with the model before; choose one that is shown now.")
     return release.predictor.examples[number].case

@@ -4,7 +4,6 @@ Belongs here: HTML of these parts; text is escaped. Does not belong here: what t
 (`mm_assets.cloud_vision`), banner and footer (`origin.py`).
 """
 
-from collections.abc import Mapping
 from html import escape
 
 from mm_assets.cloud_vision.case import (
@@ -16,6 +15,7 @@ from mm_assets.cloud_vision.case import (
 )
 from mm_assets.cloud_vision.schema import Organisation
 from ui.pages.components import origin
+from ui.pages.components.bars import share_bars
 from ui.pages.components.figure import figure, heat, plate
 from ui.pages.components.notices import notice_list
 
@@ -52,14 +52,14 @@ def joint(answer: SplitPrediction, truth: str | None) -> str:
         known = f'<span class="mm-truth{"" if truth == answer.label else " wrong"}">{escape(word)}</span>'
     return (
         f'<p class="mm-joint"><strong>{escape(answer.label)}</strong> {known}</p>'
-        f"{_bars(answer.probabilities)}{_held_out(answer.held_out['joint'], 'Both together')}"
+        f"{share_bars(answer.probabilities)}{_held_out(answer.held_out['joint'], 'Both together')}"
     )
 
 
 def alone(answer: SplitPrediction, party: Organisation) -> str:
     """What an organisation would say by itself."""
     return (
-        f'<h3 class="mm-alone">Its answer alone</h3>{_bars(answer.alone[party])}'
+        f'<h3 class="mm-alone">Its answer alone</h3>{share_bars(answer.alone[party])}'
         f"{_held_out(answer.held_out[party], f'{ORGANISATION_NAMES[party]} alone')}"
     )
 
@@ -127,18 +127,6 @@ def quality(answer: SplitPrediction) -> dict[str, str]:
     """What the footer says of the model beside its origin."""
     found = answer.provenance
     return {found.metric or "Quality": origin.measured(found.value, found.low, found.high)}
-
-
-def _bars(probabilities: Mapping[str, float]) -> str:
-    answered = max(probabilities, key=lambda label: probabilities[label])
-    rows = "".join(
-        f"<span>{f'<strong>{escape(label)}</strong>' if label == answered else escape(label)}</span>"
-        f'<span class="number">{share:.0%}</span><span class="track" aria-hidden="true">'
-        f'<i style="left:0;width:{share:.1%};background:var({"--mm-for" if label == answered else "--mm-calm"})"></i>'
-        "</span>"
-        for label, share in probabilities.items()
-    )
-    return f'<div class="mm-parts">{rows}</div>'
 
 
 def _held_out(accuracy: float, who: str) -> str:
