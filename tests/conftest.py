@@ -11,6 +11,7 @@ import pytest
 from dagster._core.storage.defs_state import base as defs_state
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers' own, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A worker takes whole files, which share fixtures; those on the materialised house go to one, to make it once."""
     for item in items:
