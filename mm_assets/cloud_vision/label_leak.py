@@ -88,21 +88,25 @@ def measure(
 
 
 def judge(rows: Sequence[LeakRow], guessed: float) -> Verdict:
-    """The defence with the least leak among those that count; else says that none did.
+    """Whether a defence counts. The one with the least leak of those within both bounds on validate is chosen, or the
+    nearest to them; it counts when it is within both on test too.
 
-    ``rows`` hold the undefended run, of kind ``none``, that accuracy is compared with. Accuracies on validate and leaks
-    choose; those on test are only told.
+    ``rows`` hold the undefended run, of kind ``none``, that accuracy is compared with.
     """
     undefended = next(row for row in rows if row.defence.kind == "none")
     defended = [row for row in rows if row.defence.kind != "none"]
     if not defended:
         return Verdict(False, undefended.defence, "not reached: no defence was tried")
-    counting = [row for row in defended if _misses(row, undefended, guessed) <= 1 + 1e-9]
-    if counting:
-        best = min(counting, key=lambda row: (row.leak, -row.validated))
-        return Verdict(True, best.defence, _told(best, undefended, guessed))
-    nearest = min(defended, key=lambda row: _misses(row, undefended, guessed))
-    return Verdict(False, nearest.defence, f"not reached; nearest is {_told(nearest, undefended, guessed)}")
+    cost = {row.defence: undefended.validated - row.validated for row in defended}
+    within = [row for row in defended if _misses(row.leak - guessed, cost[row.defence]) <= 1 + 1e-9]
+    if within:
+        chosen = min(within, key=lambda row: (row.leak, -row.validated))
+    else:
+        chosen = min(defended, key=lambda row: _misses(row.leak - guessed, cost[row.defence]))
+    told = _told(chosen, undefended, guessed)
+    if within and _misses(chosen.leak - guessed, undefended.accuracy - chosen.accuracy) <= 1 + 1e-9:
+        return Verdict(True, chosen.defence, told)
+    return Verdict(False, chosen.defence, f"not reached; nearest is {told}")
 
 
 def as_records(rows: Sequence[LeakRow], guessed: float) -> list[dict[str, Any]]:
@@ -147,9 +151,9 @@ def _cluster_accuracy(directions: np.ndarray, labels: np.ndarray, classes: int, 
     return float(table[matched].sum() / len(labels))
 
 
-def _misses(row: LeakRow, undefended: LeakRow, guessed: float) -> float:
+def _misses(leak_above_guess: float, cost: float) -> float:
     """The larger of both distances, each in its own bound: 1 and below is within."""
-    return max((row.leak - guessed) / LEAK_MARGIN, (undefended.validated - row.validated) / ACCURACY_COST)
+    return max(leak_above_guess / LEAK_MARGIN, cost / ACCURACY_COST)
 
 
 def _told(row: LeakRow, undefended: LeakRow, guessed: float) -> str:

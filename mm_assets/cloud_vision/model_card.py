@@ -184,7 +184,7 @@ def _leak(evaluation: Evaluation, rows: Sequence[Mapping[str, Any]]) -> str:
         f"{undefended['leak_random_labels']:.1%} of labels that have nothing to do with the data.\n\n"
         f"{leak_table(rows)}\n\nVerdict: {evaluation.verdict['text']}. A defence counts within "
         f"{100 * LEAK_MARGIN:.0f} points of what could be guessed and at most {100 * ACCURACY_COST:.0f} points of "
-        "accuracy on validate below no defence, so that no test record had a say in which is named. "
+        "accuracy below no defence: validate chooses which is named, and it counts when test agrees. "
         "The attack's best view counts, which an attacker could not know; other attacks may do better."
     )
 

@@ -93,6 +93,8 @@ def test_accuracies_on_test_have_no_say_in_the_choice():
         assert judge(rows, 0.62).chosen == STRONG
     close = [row(OPEN, 0.86, 1.0), row(WEAK, 0.85, 0.6, 0.99), row(STRONG, 0.86, 0.6, 0.1)]
     assert judge(close, 0.62).chosen == STRONG
+    lucky = [row(OPEN, 0.86, 1.0, 0.86), row(STRONG, 0.85, 0.6, 0.83)]  # within on validate, three points lost on test
+    assert (judge(lucky, 0.62).chosen, judge(lucky, 0.62).reached) == (STRONG, False)
     costly = [row(OPEN, 0.86, 1.0, 0.8), row(DEAR, 0.83, 0.4, 0.8)]
     assert not judge(costly, 0.62).reached
 
