@@ -11,14 +11,6 @@ import pytest
 from dagster._core.storage.defs_state import base as defs_state
 
 
-@pytest.hookimpl(tryfirst=True)  # before the workers' own, which reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A worker takes whole files, which share fixtures; those on the materialised house go to one, to make it once."""
-    for item in items:
-        group = "house" if "house" in getattr(item, "fixturenames", ()) and "e2e" in item.path.parts else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(autouse=True)
 def no_leftover_instance() -> Iterator[None]:
     """An ended instance stays the current defs-state storage when it ends in another context; definitions then fail."""
