@@ -136,6 +136,7 @@ def _add_service_routes(app: FastAPI, models: Models) -> None:
                 "version": released.current.version if released.current else None,
                 "provenance": released.current.predictor.provenance.model_dump() if released.current else None,
                 "last_error": released.last_error,
+                "loading": released.loading,
             }
             for wing, released in sorted(models.items())
         }

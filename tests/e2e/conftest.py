@@ -6,16 +6,18 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser
 
-from tests.e2e.browsing import chromium, serving
+from tests.e2e.browsing import START_S, chromium, serving
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # So few that the release is not judged: a warning says so.
@@ -95,7 +97,16 @@ def served(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     port = free_port()
     command = house.command("serve", "--port", str(port))
     with serving(command, port, house.environment(), tmp_path_factory.mktemp("serve") / "server.log") as base:
+        wait_for_every_wing(base)
         yield base
+
+
+def wait_for_every_wing(base: str) -> None:
+    """The server is ready with its first model; a test may ask any wing."""
+    deadline = time.monotonic() + START_S
+    while any(wing["loading"] for wing in httpx.get(f"{base}/readyz", timeout=10).json()["wings"].values()):
+        assert time.monotonic() < deadline, "a wing is still loading"
+        time.sleep(0.2)
 
 
 @contextmanager
