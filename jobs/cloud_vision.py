@@ -5,9 +5,8 @@ Belongs here: selections and sensors. Does not belong here: what an asset does, 
 
 import dagster as dg
 
-from jobs.new_files import FoundFile, new_files_sensor
+from jobs.new_files import FoundFile, files_below, new_files_sensor
 from resources.dagster_resources import House
-from resources.objects import ObjectStore
 
 cloud_vision_job = dg.define_asset_job(
     "cloud_vision",
@@ -19,12 +18,7 @@ cloud_vision_job = dg.define_asset_job(
 def chest_xrays(house: House) -> list[FoundFile]:
     """Every file of the configured X-rays; nothing where they are drawn."""
     settings = house.settings()
-    if settings.cloud_vision_url is None:
-        return []
-    store = ObjectStore.at(settings.cloud_vision_url, gcs_user_project=settings.gcs_user_project)
-    return sorted(
-        FoundFile(info.last_modified.timestamp(), f"{store.url}/{info.path}", info.size) for info in store.list("")
-    )
+    return files_below(settings.cloud_vision_url, gcs_user_project=settings.gcs_user_project)
 
 
 cloud_vision_new_xrays = new_files_sensor(

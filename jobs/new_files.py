@@ -1,7 +1,7 @@
 """Sensors that ask for a run when a source file is new or was rewritten.
 
-Belongs here: the cursor, which remembers objects, their times and sizes, and never the wall clock. Does not belong
-here: which files a wing watches and what its run is tagged with (`jobs/<wing>.py`).
+Belongs here: the listing of a location, and the cursor, which remembers objects, their times and sizes, and never the
+wall clock. Does not belong here: which files a wing watches and what its run is tagged with (`jobs/<wing>.py`).
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from resources.dagster_resources import House
+from resources.objects import ObjectStore
 
 # Up to so many files each one is remembered (16 characters in the cursor); above it, only times are.
 MOST_REMEMBERED = 20_000
@@ -25,6 +26,19 @@ class FoundFile(NamedTuple):
     time: float
     url: str
     size: int  # bytes: a file that is rewritten within one tick of its store's clock still changes
+
+
+def files_below(url: str | None, *, gcs_user_project: str | None) -> list[FoundFile]:
+    """Every file below `url`, at any depth, oldest first; none where `url` is None: nothing is configured.
+
+    `gcs_user_project` is billed for a requester-pays bucket.
+    """
+    if url is None:
+        return []
+    store = ObjectStore.at(url, gcs_user_project=gcs_user_project)
+    return sorted(
+        FoundFile(info.last_modified.timestamp(), f"{store.url}/{info.path}", info.size) for info in store.list()
+    )
 
 
 def fresh_files(found: list[FoundFile], cursor: str | None) -> tuple[list[FoundFile], str | None]:

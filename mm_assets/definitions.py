@@ -15,7 +15,6 @@ from jobs.mimic import mimic_job, mimic_new_source_files, mimic_weekly
 from jobs.pigmentation import pigmentation_job, pigmentation_new_images
 from jobs.steps_logger import steps_logger
 from mm_assets.cloud_vision.assets import cloud_vision_data_assets
-from mm_assets.cloud_vision.audit_assets import cloud_vision_audit_assets
 from mm_assets.cloud_vision.model_assets import cloud_vision_model_assets
 from mm_assets.cloud_vision.party_assets import cloud_vision_party_assets
 from mm_assets.mimic.assets import mimic_data_assets
@@ -41,7 +40,6 @@ def build_defs(house: House | None = None) -> dg.Definitions:
             *mimic_data_assets, *mimic_text_assets, *mimic_model_assets,
             *pigmentation_data_assets, *pigmentation_model_assets,
             *cloud_vision_data_assets, *cloud_vision_party_assets, *cloud_vision_model_assets,
-            *cloud_vision_audit_assets,
         ],
         asset_checks=[
             *mimic_checks, *pigmentation_checks, *cloud_vision_data_checks, *cloud_vision_model_checks,

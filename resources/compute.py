@@ -81,6 +81,17 @@ def map_items(
     return iter(tqdm(results, desc=desc, total=length, disable=None))
 
 
+def start_process_server() -> None:
+    """Start the server that processes are forked from, where there is one, and go on: its imports, seconds long, then
+    run beside the caller's own instead of keeping the first pool waiting."""
+    context = _process_context()
+    if context.get_start_method() == "forkserver":
+        from multiprocessing.forkserver import ensure_running
+
+        context.set_forkserver_preload(["__main__", *_HEAVY_MODULES])
+        ensure_running()
+
+
 def resolve_device(device: str = "auto") -> str:
     """``auto`` becomes ``cuda``, ``mps`` or ``cpu``, the first that works. Raises ``DeviceUnavailable``."""
     import torch
@@ -147,14 +158,18 @@ def _results(
 
 
 def _process_pool(fn: Callable[[Any], Any], workers: int) -> ProcessPoolExecutor:
-    methods = multiprocessing.get_all_start_methods()
-    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context = _process_context()
     if context.get_start_method() == "forkserver":
         # The server imports these once, for all workers of this process's life: it is started by the first pool,
         # and a later pool's list no longer counts, so what any wing's workers need is in it from the start.
         inner = fn.func if isinstance(fn, functools.partial) else fn
         context.set_forkserver_preload(["__main__", getattr(inner, "__module__", "__main__"), *_HEAVY_MODULES])
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+
+
+def _process_context() -> Any:
+    methods = multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
 
 
 def _begin_worker() -> None:

@@ -44,12 +44,17 @@ def demo(
     ] = None,
 ) -> None:
     """Materialise the demo graph from source to released model and print a closing table."""
-    from ui.demo import demo_config, print_closing
+    from resources.compute import start_process_server
     from ui.home import prepare_dagster_home
-    from ui.running import resolve, run_selection
 
     home = prepare_dagster_home()
     settings = load_settings()
+    if settings.workers > 1:
+        start_process_server()  # before the imports below: they take as long as its own
+
+    from ui.demo import demo_config, print_closing
+    from ui.running import resolve, run_selection
+
     chosen = [wing_named(wing).name] if wing else list(wings())
     keys = [key for name in chosen for key in resolve(name)]
     started = time.monotonic()

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from mm_assets.cloud_vision.central_training import predict_central, train_central
 from mm_assets.cloud_vision.defence import Defence
 from mm_assets.cloud_vision.party_steps import Org2Rows, Org3Rows, SplitKnobs
 from mm_assets.cloud_vision.schema import IMAGE_HOLDER, LABEL_HOLDER
@@ -62,16 +61,6 @@ def attack(gradients: np.ndarray, labels: np.ndarray, classes: int, *, seed: int
     per_epoch = tuple(_cluster_accuracy(epoch, labels, classes, seed) for epoch in directions)
     together = _cluster_accuracy(directions.mean(0), labels, classes, seed)
     return Leak(max(*per_epoch, together), per_epoch, together)
-
-
-def guess(
-    config: SplitConfig, org2: Org2Rows, org3: Org3Rows, train: np.ndarray, validate: np.ndarray, test: np.ndarray,
-    knobs: SplitKnobs,
-) -> float:  # fmt: skip
-    """What the image holder could name from its own data: the accuracy, on records not seen, of its own network
-    trained with the true labels. More than it can have, since it has no labels: an upper figure as the attack's is."""
-    run = train_central(config, org2, org3, train, validate, knobs, parties="org3")
-    return float((predict_central(run.model, org2, org3, test).argmax(1) == org2.labels[test]).mean())
 
 
 def measure(

@@ -12,7 +12,15 @@ from mm_assets.cloud_vision.evaluation import NO_DEFENCE, Evaluation
 from mm_assets.cloud_vision.label_leak import ACCURACY_COST, LEAK_MARGIN
 from mm_assets.cloud_vision.schema import CLASSES, ORG2_FEATURES, ORG3_FEATURES
 from mm_assets.cloud_vision.train_job import JOINT
-from mm_assets.learning.cards import UNDEFINED, Section, bullets, markdown_table, render_card, with_interval
+from mm_assets.learning.cards import (
+    UNDEFINED,
+    Section,
+    bullets,
+    markdown_table,
+    render_card,
+    upstream_table,
+    with_interval,
+)
 from mm_assets.learning.provenance import DISCLAIMER
 
 SYNTHETIC_NOTICE = (
@@ -36,11 +44,11 @@ MODELS = {
 class CardFacts:
     """What the card needs to know besides the evaluation.
 
-    records: split -> common records. sizes: ids of org2, org3 and common. parameters: of the joint network.
+    synthetic: of the X-rays; the tables always are. records: split -> common records. sizes: ids of org2, org3 and
+    common. parameters: of the joint network.
     """
 
     synthetic: bool
-    synthetic_tables: bool
     upstream: Mapping[str, str]
     records: Mapping[str, int]
     sizes: Mapping[str, int]
@@ -59,7 +67,7 @@ def model_card(evaluation: Evaluation, facts: CardFacts) -> str:
         {
             "tags": ["chest-x-ray", "split-learning", "vertical-federated-learning"],
             "synthetic_data": facts.synthetic,
-            "synthetic_tables": facts.synthetic_tables,
+            "synthetic_tables": True,
             "classes": list(CLASSES),
         },
         [
@@ -71,7 +79,7 @@ def model_card(evaluation: Evaluation, facts: CardFacts) -> str:
             Section("Labels that leak", _leak(evaluation, tables["leak"])),
             Section("Alignment", _alignment(tables["misalignment"])),
             Section("Limits", _limits(facts)),
-            Section("Provenance", _provenance(facts)),
+            Section("Provenance", upstream_table(facts.upstream)),
         ],
     )
 
@@ -93,10 +101,9 @@ def leak_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _intended_use(facts: CardFacts) -> str:
-    notice = SYNTHETIC_NOTICE if facts.synthetic else TABLES_NOTICE if facts.synthetic_tables else None
     return "\n\n".join(
         [
-            *([notice] if notice else []),
+            SYNTHETIC_NOTICE if facts.synthetic else TABLES_NOTICE,
             f"**{DISCLAIMER}**",
             f"Research on training one model of {len(CLASSES)} classes ({', '.join(CLASSES)}) across two organisations "
             "that do not show each other their records. Not for diagnosis.",
@@ -209,10 +216,6 @@ def _limits(facts: CardFacts) -> str:
     if facts.synthetic:
         lines.insert(0, "Trained on drawn films: a real X-ray is outside of what it has seen.")
     return bullets(lines)
-
-
-def _provenance(facts: CardFacts) -> str:
-    return markdown_table(("upstream", "version"), [(name, facts.upstream[name]) for name in sorted(facts.upstream)])
 
 
 def _interval(row: Mapping[str, Any], name: str) -> str:

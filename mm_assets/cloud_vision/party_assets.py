@@ -1,7 +1,7 @@
 """The assets in which two parties prepare what they know: records, upload, alignment, features.
 
 Belongs here: read, let a party's own process work, report metadata. Does not belong here: any rule, and anything that
-needs rows of both parties (model_assets.py, audit_assets.py).
+needs rows of both parties (model_assets.py).
 
 Each step runs in a process that holds the credentials of one party only (party_process.py). This one runs the
 simulation: it hands each party its part of the source and shows counts.
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ASSET: dict[str, Any] = {"group_name": "cloud_vision", "owners": OWNERS}
+# An artifact's ``synthetic`` is of the X-rays. Tables are made up around real ones too, and whoever sees a party's
+# artifact, in Dagster or by `mm status --json`, is told so.
+_TOLD = {"synthetic_tables": True}
 
 
 class AlignmentConfig(dg.Config):
@@ -65,14 +68,14 @@ def upload(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeRes
     records, origin = access.artifacts().current("cloud_vision", "org3_records"), _source(store)
     upstream = {"cloud_vision/source": origin.version, "cloud_vision/org3_records": records.version}
     job = {"task": "upload", "records": records.version, "folder": _delivered(store, origin, IMAGE_HOLDER)}
-    done = run_step(access, {**job, "published": _published(context, store, upstream, records)})
+    done = run_step(access, {**job, "published": _published(context, upstream, records)})
     artifact = access.artifacts().open_version("cloud_vision", "upload", done["version"])
     rate = done["sent_bytes"] / max(done["seconds"], 1e-9) / 1e6 if done["sent"] else None
     return materialized(
         access.artifacts(),
         artifact,
         {
-            "synthetic_tables": artifact.metrics["synthetic_tables"],
+            **_TOLD,
             "to": str(access.xrays().url),
             "files": done["files"],
             "sent": done["sent"],
@@ -150,14 +153,14 @@ def _records(context: dg.AssetExecutionContext, house: House, party: Organisatio
     origin = _source(store)
     upstream = {"cloud_vision/source": origin.version}
     job = {"task": "records", "folder": _delivered(store, origin, party)}
-    done = run_step(access, {**job, "published": _published(context, store, upstream, origin)})
+    done = run_step(access, {**job, "published": _published(context, upstream, origin)})
     artifact = access.artifacts().open_version("cloud_vision", f"{party}_records", done["version"])
     return materialized(
         access.artifacts(),
         artifact,
         {
             "ids": dg.MetadataValue.json(done["ids"]),
-            "synthetic_tables": artifact.metrics["synthetic_tables"],
+            **_TOLD,
             "credentials": access.credentials,
         },
     )
@@ -183,7 +186,7 @@ def _features(
     if party == IMAGE_HOLDER:
         job["upload"] = _upload_of(access.artifacts(), records).version
         upstream["cloud_vision/upload"] = job["upload"]
-    done = run_step(access, {**job, "published": _published(context, store, upstream, records)})
+    done = run_step(access, {**job, "published": _published(context, upstream, records)})
     artifact = access.artifacts().open_version("cloud_vision", f"{party}_features", done["version"])
     return materialized(
         access.artifacts(),
@@ -191,7 +194,7 @@ def _features(
         {
             "common records": done["rows"],
             "image_px": job["image_px"],
-            "synthetic_tables": artifact.metrics["synthetic_tables"],
+            **_TOLD,
         },
     )
 
@@ -212,17 +215,13 @@ def _delivered(store: ArtifactStore, origin: Artifact, party: Organisation) -> s
     return str(store.local_folder(origin) / DATA / party)
 
 
-def _published(
-    context: dg.AssetExecutionContext, store: ArtifactStore, upstream: Mapping[str, str], made_from: Artifact
-) -> dict[str, Any]:
-    """How a party's process publishes: as this run, of these versions. ``synthetic`` is of the X-rays; tables are made
-    up around real ones too, and whoever sees the artifact is told so."""
-    tables = store.read_json(_source(store), "source.json")["synthetic_tables"]
+def _published(context: dg.AssetExecutionContext, upstream: Mapping[str, str], made_from: Artifact) -> dict[str, Any]:
+    """How a party's process publishes: as this run, of these versions."""
     return {
         "upstream": dict(upstream),
         "synthetic": made_from.synthetic,
         "run_id": context.run.run_id,
-        "metrics": {"synthetic_tables": tables},
+        "metrics": dict(_TOLD),
     }
 
 

@@ -15,7 +15,6 @@ Beside what every bundle has, model.json holds:
     metrics         headline of the evaluation; ``accuracy_served`` of it is told with every answer
     baselines       accuracies on the test split by the name of who answers, of the network that is served
     leak            {"text": verdict on the defences, "leak_accuracy", "leak_guess": shares of labels}
-    synthetic_tables  features were made up although the X-rays may be real
 
 The folder also holds ``org2_alone.safetensors`` and ``org3_alone.safetensors`` (CentralModel of one party), and
 ``examples.parquet`` where the data are synthetic.
@@ -99,7 +98,6 @@ class SplitPredictor:
         self._temperature = float(spec["temperature"][0])
         self._held_out = {name: float(spec["baselines"][name]) for name in ("joint", "org2", "org3")}
         self._leak = leak_sentence(spec["leak"])
-        self._synthetic_tables = bool(spec["synthetic_tables"])
         self._known = {_digest(example.case.xray) for example in examples}
 
     @classmethod
@@ -107,7 +105,7 @@ class SplitPredictor:
         """Read a released folder. Raises BundleIncomplete, SplitConfigError, PreprocessorUnfit."""
         bundle = load_bundle(folder)
         spec = bundle.spec
-        require_keys(spec, ("labels", "temperature", "baselines", "leak", "synthetic_tables"))
+        require_keys(spec, ("labels", "temperature", "baselines", "leak"))
         config = SplitConfig.from_dict(spec["architecture"])
         metrics = spec["metrics"]
         provenance = SplitProvenance(
@@ -217,7 +215,7 @@ class SplitPredictor:
         if self.provenance.synthetic and _digest(case.xray) not in self._known:
             message = "The model was trained on drawn X-rays: for a real one the answer means nothing."
             found.append(CaseWarning(code="synthetic_model", message=message))
-        if self._synthetic_tables and not self.provenance.synthetic:
+        if not self.provenance.synthetic:
             message = "The X-rays of training were real, the ten features were made up: they mean nothing of a person."
             found.append(CaseWarning(code="synthetic_tables", message=message))
         scaled = torch.cat([inputs.org2, inputs.org3], 1)[0].tolist()

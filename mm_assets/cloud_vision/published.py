@@ -26,16 +26,19 @@ from mm_assets.cloud_vision.schema import (
     ORGANISATIONS,
     Organisation,
 )
-from mm_assets.records.staleness import StaleInputs, require_versions
+from mm_assets.records.staleness import require_versions
 from resources.artifact_record import Artifact
 from resources.artifacts import ArtifactStore
 from resources.settings import Settings
 
 if TYPE_CHECKING:
+    from mm_assets.cloud_vision.audit_jobs import AuditedNetwork
     from mm_assets.cloud_vision.evaluation import EvaluationInputs
     from mm_assets.cloud_vision.model_card import CardFacts
     from mm_assets.cloud_vision.release import ReleaseInputs
     from mm_assets.cloud_vision.row_files import RowFiles
+
+_FEATURES = ("org2_features", "org3_features", "alignment")
 
 
 @dataclass(frozen=True)
@@ -81,22 +84,6 @@ def require_current(homes: Homes, asset: str, *made_from: str) -> None:
     require_versions(homes.current(asset), upstream_of(homes, *made_from))
 
 
-def require_same_network(homes: Homes, audit: str) -> None:
-    """An audit of another network than the one that is served says nothing of it. Raises StaleInputs."""
-    served, audited = (homes.json(asset, "training.json") for asset in ("model", audit))
-    differing = [
-        name
-        for part in ("architecture", "knobs")
-        for name in served[part]
-        if served[part][name] != audited[part].get(name)
-    ]
-    if differing:
-        raise StaleInputs(
-            f"{WING}/{audit} trained another network than {WING}/model ({', '.join(differing)}): give its `training` "
-            f"the model's knobs and run `mm materialize {WING}/{audit}`"
-        )
-
-
 def features_version(homes: Homes, party: Organisation) -> str:
     return homes.current(f"{party}_features").version
 
@@ -124,8 +111,32 @@ def image_px(homes: Homes) -> int:
 
 
 def is_synthetic(homes: Homes) -> bool:
-    """Whether the X-rays were drawn; the tables always were, see `source.json`."""
+    """Whether the X-rays were drawn; the tables always were."""
     return homes.current("source").synthetic
+
+
+def audited_network(homes: Homes, seeds: int) -> "AuditedNetwork":
+    """The current model, with as many of its seeds, from its first on. Raises StaleInputs, NothingToJudge."""
+    from mm_assets.cloud_vision.audit_jobs import AuditedNetwork
+    from mm_assets.cloud_vision.evaluation import NothingToJudge
+    from mm_assets.cloud_vision.party_steps import SplitKnobs
+    from mm_assets.cloud_vision.predictions import split_answers
+    from mm_assets.cloud_vision.row_files import open_rows
+    from mm_assets.cloud_vision.split_model import SplitConfig
+
+    files = row_files(homes)
+    require_current(homes, "model", *_FEATURES)
+    trained = homes.json("model", "training.json")
+    answers = split_answers(open_rows(files), homes.table("model", "predictions.parquet"))
+    if "test" not in answers:
+        raise NothingToJudge("the parties have no test records in common: give that split some, then run all again")
+    return AuditedNetwork(
+        files=files,
+        config=SplitConfig.from_dict(trained["architecture"]),
+        knobs=SplitKnobs(**trained["knobs"]),
+        seeds=tuple(trained["seeds"][:seeds]),
+        test=answers["test"],
+    )
 
 
 def evaluation_inputs(homes: Homes) -> "EvaluationInputs":
@@ -138,11 +149,9 @@ def evaluation_inputs(homes: Homes) -> "EvaluationInputs":
     from mm_assets.cloud_vision.predictions import split_answers
     from mm_assets.cloud_vision.row_files import open_rows
 
-    features = ("org2_features", "org3_features", "alignment")
-    for asset in ("model", "misalignment", "label_leak"):
-        require_current(homes, asset, *features)
+    require_current(homes, "model", *_FEATURES)
     for audit in ("misalignment", "label_leak"):
-        require_same_network(homes, audit)
+        require_current(homes, audit, "model", *_FEATURES)
     rows = open_rows(row_files(homes))
     answers = split_answers(rows, homes.table("model", "predictions.parquet"))
     for split, found in pooled_answers(rows).items():
@@ -167,7 +176,6 @@ def card_facts(homes: Homes) -> "CardFacts":
     split = homes.table("alignment", COMMON, ["split"])["split"].to_pylist()
     return CardFacts(
         synthetic=is_synthetic(homes),
-        synthetic_tables=bool(homes.json("source", "source.json")["synthetic_tables"]),
         upstream={f"{WING}/model": homes.current("model").version, **homes.current("model").upstream},
         records=dict(Counter(split)),
         sizes=aligned["sizes"],
@@ -186,7 +194,7 @@ def release_inputs(homes: Homes) -> "ReleaseInputs":
     from mm_assets.cloud_vision.train_job import JOINT, WEIGHTS
 
     require_current(homes, "evaluation", "model", "misalignment", "label_leak", "source")
-    require_current(homes, "model", "org2_features", "org3_features", "alignment")
+    require_current(homes, "model", *_FEATURES)
     result = homes.json("evaluation", "evaluation.json")
     rows, seed = open_rows(row_files(homes)), result["served_seed"]
     synthetic = is_synthetic(homes)
@@ -200,7 +208,6 @@ def release_inputs(homes: Homes) -> "ReleaseInputs":
         evaluation=result,
         card=homes.file("evaluation", "card.md").read_text(encoding="utf-8"),
         synthetic=synthetic,
-        synthetic_tables=bool(homes.json("source", "source.json")["synthetic_tables"]),
         # A patient's X-ray must not leave with the bundle.
         examples=_examples(homes, rows.image_ids[rows.places["test"]]) if synthetic else pa.table({}),
     )

@@ -51,7 +51,6 @@ class ReleaseInputs:
     evaluation: Mapping[str, Any]
     card: str
     synthetic: bool
-    synthetic_tables: bool
     examples: pa.Table
 
 
@@ -82,7 +81,6 @@ def write_release(inputs: ReleaseInputs, folder: Path, upstream: Mapping[str, st
         },
         "upstream": dict(upstream),
         "synthetic": inputs.synthetic,
-        "synthetic_tables": inputs.synthetic_tables,
         "seed": result["served_seed"],
     }
     save_bundle(folder, load_file(inputs.weights[JOINT]), spec, inputs.card)

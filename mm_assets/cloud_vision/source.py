@@ -47,7 +47,7 @@ def noted_settings(config: XrayDataConfig | TablesConfig, **noted: Any) -> dict[
     knobs = asdict(config)
     knobs.pop("jobs", None)
     law = {name: knobs.pop(name) for name in ("design", "difficulty")}
-    return {"generator": None, **noted, **law, "config": knobs, "synthetic_tables": True}
+    return {"generator": None, **noted, **law, "config": knobs}
 
 
 def film_statistics(data: Path, *, workers: int) -> dict[str, Any]:

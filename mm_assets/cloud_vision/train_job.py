@@ -151,20 +151,13 @@ def wire_bytes_per_epoch(results: Sequence[TrainResult]) -> int:
     return next(int(result.wire["bytes_per_epoch"]) for result in results if result.wire is not None)
 
 
-def network_record(config: SplitConfig, knobs: SplitKnobs) -> dict[str, Any]:
-    """What is trained, in plain JSON: of the model and of both audits it has to be the same."""
-    return {
-        "architecture": config.to_json(),
-        "knobs": {key: value for key, value in asdict(knobs).items() if key != "seed"},
-    }
-
-
 def training_record(jobs: Sequence[TrainJob], results: Sequence[TrainResult]) -> dict[str, Any]:
     """`training.json`: what all jobs share, what crossed, best epoch and parameters of each network."""
     first = jobs[0]
     assert first.parties is not None
     return {
-        **network_record(first.config, first.knobs),
+        "architecture": first.config.to_json(),
+        "knobs": {key: value for key, value in asdict(first.knobs).items() if key != "seed"},
         "seeds": sorted({job.seed for job in jobs}),
         "wire": first.parties.wire,
         "carried": {str(result.seed): result.wire for result in results if result.wire is not None},

@@ -1,4 +1,4 @@
-"""Knobs of the split network that the model and both audits share, so that an audit is of the network that is served.
+"""Knobs of the split network and its training.
 
 Belongs here: the Config class and what it becomes, and where trainings run. Does not belong here: the numbers
 (profiles.py).
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 DEVICE = "cpu"
 
 
-class SplitNetworkKnobs(CloudKnobs):
-    """The network and its training, by one seed and wherever it is trained. Unset: the profile's."""
+class SplitTrainKnobs(CloudKnobs):
+    """The network and its training. Unset: the profile's."""
 
+    seeds: list[int] | None = None
+    wire: Literal["http", "in_process"] = "http"  # between two processes, or both parties in this one
     epochs: int | None = None
     batch_size: int | None = None
     org2_learning_rate: float | None = None  # peak, after the warm-up; of the label holder's bottom and the top
@@ -35,15 +37,8 @@ class SplitNetworkKnobs(CloudKnobs):
     dropout: float | None = None
 
 
-class SplitTrainKnobs(SplitNetworkKnobs):
-    """The served network's training. Unset: the profile's."""
-
-    seeds: list[int] | None = None
-    wire: Literal["http", "in_process"] = "http"  # between two processes, or both parties in this one
-
-
 def split_config(knobs: Any, image_px: int) -> "SplitConfig":
-    """knobs: a filled SplitNetworkKnobs. Raises SplitConfigError."""
+    """knobs: a filled SplitTrainKnobs. Raises SplitConfigError."""
     from mm_assets.cloud_vision.split_model import SplitConfig
 
     return SplitConfig(
@@ -53,7 +48,7 @@ def split_config(knobs: Any, image_px: int) -> "SplitConfig":
 
 
 def split_knobs(knobs: Any) -> "SplitKnobs":
-    """knobs: a filled SplitNetworkKnobs. The seed is left to each job."""
+    """knobs: a filled SplitTrainKnobs. The seed is left to each job."""
     from mm_assets.cloud_vision.party_steps import SplitKnobs
 
     return SplitKnobs(

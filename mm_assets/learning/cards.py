@@ -37,6 +37,11 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str | int | fl
     return "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
 
 
+def upstream_table(upstream: Mapping[str, str]) -> str:
+    """What a model was made from: each artifact, such as "mimic/phase3", and its version, by name."""
+    return markdown_table(("upstream", "version"), sorted(upstream.items()))
+
+
 def with_interval(value: float | None, low: float | None, high: float | None, *, signed: bool = False) -> str:
     """``0.812 (0.790 to 0.833)``; without bounds the value alone; a dash where there is none."""
     if value is None or math.isnan(value):

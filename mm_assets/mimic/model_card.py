@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mm_assets.learning.cards import Section, bullets, markdown_table, render_card, with_interval
+from mm_assets.learning.cards import Section, bullets, markdown_table, render_card, upstream_table, with_interval
 from mm_assets.learning.provenance import DISCLAIMER
 from mm_assets.mimic.evaluation import Evaluation
 
@@ -48,7 +48,7 @@ def model_card(evaluation: Evaluation, facts: CardFacts) -> str:
             Section("Subgroups", _subgroups(evaluation)),
             Section("Calibration", _calibration(evaluation)),
             Section("Limits", _limits(evaluation, facts)),
-            Section("Provenance", _provenance(facts)),
+            Section("Provenance", upstream_table(facts.upstream)),
         ],
     )
 
@@ -214,10 +214,6 @@ def _limits(evaluation: Evaluation, facts: CardFacts) -> str:
     if facts.synthetic:
         lines.insert(0, "Trained on synthetic films: a real film is outside of what it has seen.")
     return bullets(lines)
-
-
-def _provenance(facts: CardFacts) -> str:
-    return markdown_table(("upstream", "version"), [(name, facts.upstream[name]) for name in sorted(facts.upstream)])
 
 
 def _seeds(n: int) -> str:

@@ -9,7 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mm_assets.learning.cards import UNDEFINED, Section, bullets, markdown_table, render_card, with_interval
+from mm_assets.learning.cards import (
+    UNDEFINED,
+    Section,
+    bullets,
+    markdown_table,
+    render_card,
+    upstream_table,
+    with_interval,
+)
 from mm_assets.learning.provenance import DISCLAIMER
 from mm_assets.pigmentation.baselines import DELTA_MELANIN, LESION_LIGHTNESS, PREDICT_MEAN
 from mm_assets.pigmentation.case import MODALITY_NAMES
@@ -89,7 +97,7 @@ def model_card(evaluation: Evaluation, facts: CardFacts) -> str:
             Section("Attention", _attention(evaluation)),
             Section("Compute", _compute(facts)),
             Section("Limits", _limits(facts)),
-            Section("Provenance", _provenance(facts)),
+            Section("Provenance", upstream_table(facts.upstream)),
         ],
     )
 
@@ -323,10 +331,6 @@ def _limits(facts: CardFacts) -> str:
     if facts.synthetic:
         lines.insert(0, "Trained on rendered skin: a real photograph is outside of what it has seen.")
     return bullets(lines)
-
-
-def _provenance(facts: CardFacts) -> str:
-    return markdown_table(("upstream", "version"), [(name, facts.upstream[name]) for name in sorted(facts.upstream)])
 
 
 def _interval(row: Mapping[str, Any], name: str, *, signed: bool = False) -> str:

@@ -15,7 +15,6 @@ from resources.artifacts import ArtifactStore
 
 
 def test_the_published_bundle_of_the_serving_benchmark_answers(tmp_path: Path) -> None:
-    torch.set_num_threads(1)
     version = publish(str(tmp_path / "home"), tmp_path / "scratch", seed=0)
     store = ArtifactStore(str(tmp_path / "home"), tmp_path / "scratch")
     folder = store.local_folder(store.current("pigmentation", "released_model"))

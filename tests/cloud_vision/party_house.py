@@ -47,7 +47,6 @@ class PartyHouse:
     def publish_source(self, *, synthetic=True):
         with self.store.draft("cloud_vision", "source") as draft:
             shutil.copytree(self.folder, draft.path("data"))
-            draft.write_json("source.json", {"synthetic_tables": True})
             return draft.publish(**PUBLISHED | {"synthetic": synthetic})
 
     def materialize(self, *names, **config):

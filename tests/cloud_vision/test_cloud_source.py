@@ -59,7 +59,7 @@ def test_a_drawn_set_is_published_measured_and_used_again() -> None:
     artifact = store().current("cloud_vision", "source")
     assert artifact.synthetic and shown["synthetic"] and "reused" not in shown
     noted = store().read_json(artifact, "source.json")
-    assert (noted["kind"], noted["design"], noted["synthetic_tables"]) == ("generator", "complementary", True)
+    assert (noted["kind"], noted["design"]) == ("generator", "complementary")
     assert noted["config"]["train"] == 30 and "jobs" not in noted["config"]
     names = {file.path for file in artifact.files}
     truth = store().read_table(artifact, TRUTH)
@@ -98,7 +98,7 @@ def test_tables_are_made_around_real_xrays(tmp_path: Path, monkeypatch: pytest.M
     shown = make(px=192)
     artifact = store().current("cloud_vision", "source")
     noted = store().read_json(artifact, "source.json")
-    assert not artifact.synthetic and noted["kind"] == "images" and noted["synthetic_tables"]
+    assert not artifact.synthetic and noted["kind"] == "images"
     # No picture of a patient leaves the store.
     assert "data:image" not in shown["X-rays"]
     rejected = store().read_table(artifact, "rejected.parquet")

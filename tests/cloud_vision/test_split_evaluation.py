@@ -24,7 +24,7 @@ PROMISED = (
     "leak_accuracy", "leak_accuracy_defended", "leak_guess", "wire_bytes_per_epoch",
 )  # fmt: skip
 FACTS = CardFacts(
-    synthetic=True, synthetic_tables=True, upstream={"cloud_vision/model": "abc"}, records={"train": 9, "test": 300},
+    synthetic=True, upstream={"cloud_vision/model": "abc"}, records={"train": 9, "test": 300},
     sizes={"org2": 400, "org3": 410, "common": 309}, alignment_bytes=1234,
     architecture={"encoder": "compact", "image_px": 64, "embedding": 32}, parameters=1000, epochs=3, wire="http",
 )  # fmt: skip
@@ -144,4 +144,4 @@ def test_the_card_tells_what_crossed_what_leaks_and_what_is_made_up(evaluation):
     assert "trained without a defence" in card and "named 95.5% of the labels" in card and "found it" in card
     assert "| accuracy on validate | accuracy on test |" in card and "| 0.800 | 0.790 |" in card
     real = model_card(evaluation, replace(FACTS, synthetic=False))
-    assert "SYNTHETIC TABLES" in real and "SYNTHETIC DATA" not in real
+    assert "SYNTHETIC TABLES" in real and "synthetic_tables: true" in real and "SYNTHETIC DATA" not in real

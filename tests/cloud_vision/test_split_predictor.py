@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,14 +26,6 @@ from mm_assets.cloud_vision.xray_pixels import xray_pixels
 from mm_assets.learning.bundle import BundleIncomplete, load_bundle
 from mm_assets.records.unreadable import UnreadableImage
 from tests.cloud_vision import tiny_split_release as tiny
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

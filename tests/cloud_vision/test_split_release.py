@@ -53,7 +53,6 @@ def inputs(tmp_path):
         },
         card="# card\n",
         synthetic=True,
-        synthetic_tables=True,
         examples=pa.Table.from_pylist([{**row, **dict.fromkeys(FEATURES, 0.5)}], schema=EXAMPLE_SCHEMA),
     )
 

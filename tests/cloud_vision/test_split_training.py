@@ -34,14 +34,6 @@ KNOBS = SplitKnobs(epochs=3, batch_size=32, seed=SEED)
 TOKEN = "a secret of the test"
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def wired(org3, tap=None):
     return InProcessWire(org3.handle, LABEL_HOLDER, IMAGE_HOLDER, tap=tap)
 

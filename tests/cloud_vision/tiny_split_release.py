@@ -94,7 +94,6 @@ def release_inputs(trained: Path, *, synthetic: bool = True) -> ReleaseInputs:
         },
         card="# card\n",
         synthetic=synthetic,
-        synthetic_tables=True,
         examples=examples_table(),
     )
 

@@ -42,8 +42,7 @@ TINY: dict[str, RunConfig] = {
         "cloud_vision/org2_features": {"image_px": 32},
         "cloud_vision/org3_features": {"image_px": 32},
         "cloud_vision/model": {"epochs": 2},
-        "cloud_vision/misalignment": {"shares": [0.0, 0.5], "training": {"epochs": 2}},
-        "cloud_vision/label_leak": {"training": {"epochs": 2}},
+        "cloud_vision/misalignment": {"shares": [0.5]},
         "cloud_vision/evaluation": {"replicates": 50},
     },
 }

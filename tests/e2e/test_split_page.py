@@ -182,7 +182,7 @@ def test_what_cannot_be_used_is_told_without_a_server_path_and_no_old_answer_sta
     expect(page.locator("#split-org3-alone .mm-parts")).to_have_count(0)
 
     page.get_by_role("button", name="Answer together").click()
-    expect(page.get_by_text("Add an X-ray")).to_be_visible()
+    expect(page.get_by_text("Add an X-ray: organisation 3")).to_be_visible()
     page.get_by_role("button", name="Normal, clear film").first.click()
     expect(page.locator("#split-provenance")).to_contain_text("Model version")
     page.locator(field(page, "f3")).fill("many")

@@ -1,11 +1,14 @@
-"""The cursor: each file once, whatever its time while files are few, and nothing remembered for ever."""
+"""The listing: every file below a location. The cursor: each file once, whatever its time while files are few, and
+nothing remembered for ever."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from jobs import new_files
-from jobs.new_files import OVERLAP_S, FoundFile, fresh_files
+from jobs.new_files import OVERLAP_S, FoundFile, files_below, fresh_files
 
 DAY = 86_400.0
 
@@ -18,6 +21,24 @@ def of(time: float, url: str, size: int = 7) -> FoundFile:
 def many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any listing is too long to be remembered."""
     monkeypatch.setattr(new_files, "MOST_REMEMBERED", 0)
+
+
+def test_the_files_below_a_location_are_those_at_any_depth_oldest_first(tmp_path: Path) -> None:
+    for path, time, data in (("a.png", 3000, b"xyz"), ("deep/er/b.png", 1000, b"x"), ("deep/c.csv", 2000, b"")):
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        os.utime(file, (time, time))
+    found = files_below(str(tmp_path), gcs_user_project=None)
+    assert [(file.time, file.size) for file in found] == [(1000, 1), (2000, 0), (3000, 3)]
+    # Written as a URL or as a plain folder, a location gives the same names: the cursor goes by them.
+    assert [file.url.rpartition(tmp_path.name)[2] for file in found] == ["/deep/er/b.png", "/deep/c.csv", "/a.png"]
+    assert files_below(tmp_path.as_uri(), gcs_user_project=None) == found
+
+
+def test_no_location_and_an_absent_folder_hold_no_file(tmp_path: Path) -> None:
+    assert files_below(None, gcs_user_project=None) == []
+    assert files_below(str(tmp_path / "not made yet"), gcs_user_project=None) == []
 
 
 def test_each_file_is_fresh_once_and_again_when_rewritten() -> None:

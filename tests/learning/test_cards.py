@@ -2,7 +2,7 @@
 
 import yaml
 
-from mm_assets.learning.cards import Section, bullets, markdown_table, render_card, with_interval
+from mm_assets.learning.cards import Section, bullets, markdown_table, render_card, upstream_table, with_interval
 
 
 def test_front_matter_is_yaml_and_sections_follow_in_order() -> None:
@@ -30,6 +30,12 @@ def test_intervals_are_written_only_where_they_exist() -> None:
     assert with_interval(0.05, 0.01, 0.09, signed=True) == "+0.050 (+0.010 to +0.090)"
     assert with_interval(0.8, None, 0.9) == "0.800"
     assert with_interval(float("nan"), 0.1, 0.2) == with_interval(None, None, None) == "–"
+
+
+def test_upstream_is_listed_by_name() -> None:
+    assert upstream_table({"b/model": "2", "a/data": "1"}) == markdown_table(
+        ("upstream", "version"), [("a/data", "1"), ("b/model", "2")]
+    )
 
 
 def test_bullets() -> None:

@@ -43,11 +43,6 @@ class FolderMirror:
         shutil.rmtree(self.root / folder.name)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def smallness(logits, targets, mask) -> float:
     """A score that falls as the network learns: its first epoch stays the best."""
     return -float(abs(logits).mean())

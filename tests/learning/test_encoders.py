@@ -16,11 +16,6 @@ from resources.hub import ENCODERS, HUB_DIR_VARIABLE, EncoderUnavailable
 LITE0, MINILM = ENCODERS["efficientnet-lite0"], ENCODERS["minilm"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def vision():
     return load_vision(LITE0)

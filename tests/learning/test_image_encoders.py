@@ -5,12 +5,6 @@ from safetensors.torch import save_file
 from mm_assets.learning.image_encoders import ImageEncoder, find_weights
 from resources.hub import EncoderUnavailable, EncoderUnknown
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 # A network that gives NCHW maps, one that gives NHWC maps, one that gives tokens behind class tokens, and a cut one.
 NETWORKS = [
     ("test_efficientnet", 64, None, (2, 2)),

@@ -39,11 +39,6 @@ t.run(Path(sys.argv[1]), t.CONFIG, slow)
 """
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    torch.set_num_threads(1)
-
-
 class Net(nn.Module):
     def __init__(self):
         super().__init__()

@@ -12,11 +12,6 @@ from mm_assets.mimic.model import EnhancedMDFNet, MDFNetConfig, parameter_table
 from resources.hub import ENCODERS
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def full_batch(n, image_px, words, passages=2, text_dim=768, vocabulary=50_000):
     rng = torch.Generator().manual_seed(0)
     mask = torch.ones(n, words, dtype=torch.long)

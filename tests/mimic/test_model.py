@@ -17,11 +17,6 @@ from tests.mimic.fusion_data import multimodal_data
 CONFIG = MDFNetConfig(image_dim=20, image_tokens=4, text_dim=12, dim=16, heads=2, head_widths=(32, 16))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return multimodal_data(tmp_path_factory.mktemp("data"))

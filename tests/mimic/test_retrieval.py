@@ -131,7 +131,6 @@ def test_real_embedder_brings_the_passages_a_reader_would_expect() -> None:
         image_size=None,
         mean=None, std=None, token_dim=384, context=256, loader="transformers",
     )  # fmt: skip
-    torch.set_num_threads(1)
     embed = mean_pool_embedder(load_text(card))
     passages = load_passages()
     index = build_index(embed([passage.text for passage in passages]))

@@ -39,11 +39,6 @@ NOTES = ["cough", "fever and a productive cough for three days, short of breath 
 SPLITS = ["train"] * 8 + ["validate"] * 2 + ["test"] * 2
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> tuple[TrainingFiles, dict]:
     """Twelve films of 518 px in two directories, their records, and the features of both encoders."""

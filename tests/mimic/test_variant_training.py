@@ -14,11 +14,6 @@ from tests.mimic.fusion_data import multimodal_data
 KNOBS = TrainConfig(epochs=15, batch_size=32, learning_rate=5e-3, patience=15)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def train(data, variant, folder, seed=0, knobs=KNOBS, **more):
     versions = {"mimic/phase3": "x"}
     return train_variant(data, variant, seed, knobs, width=16, scratch=folder, versions=versions, **more)

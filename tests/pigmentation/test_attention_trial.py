@@ -26,7 +26,6 @@ def batch(n: int = 3) -> dict[str, torch.Tensor]:
 
 def model(config: FusionConfig = CONFIG) -> FusionModel:
     torch.manual_seed(1)
-    torch.set_num_threads(1)
     return FusionModel(config).eval()
 
 

@@ -7,7 +7,6 @@ import dagster as dg
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-import torch
 from fastapi.testclient import TestClient
 
 from mm_assets.pigmentation.assets import pigmentation_data_assets
@@ -44,8 +43,6 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArtifactStore]:
     """Everything from that manifest to the released model."""
     root = tmp_path_factory.mktemp("home")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as environment, dg.instance_for_test() as instance:
         environment.setenv("MM_PIGMENTATION_URL", str(tree))
         environment.setenv("MM_SCRATCH", str(root / "scratch"))
@@ -58,7 +55,6 @@ def store(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arti
             instance=instance,
         )
         yield house.artifacts()
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -20,11 +20,6 @@ CONFIG = FusionConfig(THREE, encoder="test_convnext", stage=1, image_size=24, wi
 GRID = (3, 3)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def build(variant="fused", **changes):
     torch.manual_seed(0)
     return FusionModel(replace(CONFIG, variant=variant, **changes))

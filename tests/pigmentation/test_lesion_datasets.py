@@ -24,11 +24,6 @@ SIZE = 16
 VERSIONS = {"pigmentation/lesions": "a", "pigmentation/split": "b"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def rows():
     return lesion_rows(40)

@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +19,6 @@ from mm_assets.pigmentation.model import build_model
 from mm_assets.pigmentation.predictor import SkinPredictor
 from mm_assets.pigmentation.severity import Thresholds, severity_of
 from tests.pigmentation import tiny_skin_release as tiny
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

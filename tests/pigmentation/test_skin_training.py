@@ -38,11 +38,6 @@ KNOBS = SimpleNamespace(
 TRAIN = TrainConfig(epochs=2, batch_size=16, learning_rate=5e-3, weight_decay=0.01)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     return write_files(tmp_path_factory.mktemp("files"), lesion_rows(160))
