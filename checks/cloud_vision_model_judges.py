@@ -13,7 +13,6 @@ from mm_assets.cloud_vision.release_rule import LEAST_JUDGED, release_refusal
 LEAST_GAIN = 0.15  # of accuracy over each party alone: below it the design gives no reason to join
 LARGEST_POOLED_GAP = 0.02  # of accuracy below a model with all columns in one place
 LEAST_MISALIGNED_LOSS = 0.03  # of accuracy when half of the train rows are joined to another record
-PAIRED = "0", "50"  # percent of misaligned rows that the loss is taken between
 LARGEST_ABOVE_CEILING = 0.03  # of accuracy: more is a leak of the answer, not chance
 
 
@@ -92,9 +91,9 @@ def nobody_beats_the_ceiling(found: dict[str, Any]) -> CheckOutcome:
 
 def misalignment_hurts(found: dict[str, Any]) -> CheckOutcome:
     """Half of the rows joined to another record cost accuracy: the join is what the network learns from."""
-    none, half = (found.get(f"misaligned_{share}") for share in PAIRED)
-    if none is None or half is None or found["n_test"] < LEAST_JUDGED:
-        return CheckOutcome(True, "not judged: the shares 0 and 50 % were not both tried on enough test records")
+    none, half = found["misaligned_0"], found.get("misaligned_50")
+    if half is None or found["n_test"] < LEAST_JUDGED:
+        return CheckOutcome(True, "not judged: a share of 50 % was not tried, or on too few test records")
     return CheckOutcome(
         none - half >= LEAST_MISALIGNED_LOSS,
         f"accuracy {none:.3f} aligned, {half:.3f} with half of the rows misaligned; a loss of "

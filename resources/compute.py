@@ -160,8 +160,9 @@ def _results(
 def _process_pool(fn: Callable[[Any], Any], workers: int) -> ProcessPoolExecutor:
     context = _process_context()
     if context.get_start_method() == "forkserver":
-        # The server imports these once, for all workers of this process's life: it is started by the first pool,
-        # and a later pool's list no longer counts, so what any wing's workers need is in it from the start.
+        # The server imports these once, for all workers of this process's life: it is started by the first pool, or
+        # before (start_process_server), and a later list no longer counts, so what any wing's workers need is in it
+        # from the start.
         inner = fn.func if isinstance(fn, functools.partial) else fn
         context.set_forkserver_preload(["__main__", getattr(inner, "__module__", "__main__"), *_HEAVY_MODULES])
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)

@@ -12,6 +12,18 @@ import pytest
 from dagster._core.storage.defs_state import base as defs_state
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers: a file stays with one, all tests that look at the small demo share one and its demo, and
+    what takes minutes comes first, so that nobody waits for it in the end."""
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        demo = file.startswith("tests/e2e/") and "house" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("small-demo" if demo else file))
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/e2e/"))
+
+
 @pytest.fixture(autouse=True)
 def no_leftover_instance() -> Iterator[None]:
     """An ended instance stays the current defs-state storage when it ends in another context; definitions then fail."""

@@ -47,6 +47,7 @@ def demo(
     from resources.compute import start_process_server
     from ui.home import prepare_dagster_home
 
+    chosen = [wing_named(wing).name] if wing else list(wings())
     home = prepare_dagster_home()
     settings = load_settings()
     if settings.workers > 1:
@@ -55,7 +56,6 @@ def demo(
     from ui.demo import demo_config, print_closing
     from ui.running import resolve, run_selection
 
-    chosen = [wing_named(wing).name] if wing else list(wings())
     keys = [key for name in chosen for key in resolve(name)]
     started = time.monotonic()
     typer.echo(f"profile {settings.profile}, results in {settings.home}, history in {home}", err=True)

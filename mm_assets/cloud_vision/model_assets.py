@@ -17,14 +17,15 @@ from mm_assets.cloud_vision.training_knobs import DEVICE, SplitTrainKnobs, split
 from mm_assets.records.publishing import materialized, publish
 from resources.dagster_resources import House
 
-_AUDITED = ("model", "org2_features", "org3_features", "alignment")
+_FEATURES = ("org2_features", "org3_features", "alignment")
+_AUDITED = ("model", *_FEATURES)
 
 
 class MisalignmentKnobs(CloudKnobs):
     """Unset: the profile's. The network and its training are the model's."""
 
     shares: list[float] | None = None  # of train rows that are joined to another record, beside none
-    seeds: int | None = Field(default=None, ge=1)  # how many of the model's, from its first on
+    seeds: int | None = Field(default=None, ge=1)  # at most so many of the model's, from its first on
 
 
 class TriedDefence(dg.Config):
@@ -39,7 +40,7 @@ class LeakKnobs(CloudKnobs):
     """Unset: the profile's. The network and its training are the model's."""
 
     defences: list[TriedDefence] | None = None  # beside no defence, which is always tried
-    seeds: int | None = Field(default=None, ge=1)  # how many of the model's, from its first on
+    seeds: int | None = Field(default=None, ge=1)  # at most so many of the model's, from its first on
 
 
 class SplitEvaluationConfig(CloudKnobs):
@@ -79,6 +80,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: SplitTrainKno
     settings, store = house.settings(), house.artifacts()
     homes = open_homes(settings, store)
     knobs = config.filled(settings.profile)
+    upstream = upstream_of(homes, *_FEATURES)
     versions: dict[str, str] = {party: features_version(homes, party) for party in ORGANISATIONS}
     parties = BothParties(homes.org2, homes.org3, versions, knobs.wire)
     with store.draft("cloud_vision", "model") as draft:
@@ -92,8 +94,7 @@ def model(context: dg.AssetExecutionContext, house: House, config: SplitTrainKno
         draft.write_table("curves.parquet", curves_table(results))
         draft.write_json("training.json", record)
         artifact = publish(
-            context, draft, upstream=upstream_of(homes, "org2_features", "org3_features", "alignment"),
-            synthetic=is_synthetic(homes),
+            context, draft, upstream=upstream, synthetic=is_synthetic(homes),
             metrics={
                 "least_val_score": least_val_score(results),
                 "split_minus_central": record["split_minus_central"],
@@ -136,6 +137,7 @@ def misalignment(context: dg.AssetExecutionContext, house: House, config: Misali
     settings, store = house.settings(), house.artifacts()
     homes = open_homes(settings, store)
     knobs = config.filled(settings.profile)
+    upstream = upstream_of(homes, *_AUDITED)  # before it is read: one that is replaced meanwhile makes this stale
     network = audited_network(homes, knobs.seeds)
     jobs = misalignment_jobs(network, knobs.shares)
     trained = map_items(run_misalignment, jobs, **workers_of(settings), desc="train on misaligned rows")
@@ -144,7 +146,7 @@ def misalignment(context: dg.AssetExecutionContext, house: House, config: Misali
     with store.draft("cloud_vision", "misalignment") as draft:
         draft.write_table("misalignment.parquet", pa.Table.from_pylist(found))
         artifact = publish(
-            context, draft, upstream=upstream_of(homes, *_AUDITED), synthetic=is_synthetic(homes),
+            context, draft, upstream=upstream, synthetic=is_synthetic(homes),
             metrics={f"accuracy_{round(100 * row['share'])}": row["accuracy"] for row in summary},
         )  # fmt: skip
     return materialized(
@@ -152,6 +154,7 @@ def misalignment(context: dg.AssetExecutionContext, house: House, config: Misali
         artifact,
         {
             "device": DEVICE,
+            "seeds": str(list(network.seeds)),
             "curve": dg.MetadataValue.md(as_markdown(misalignment_curve(summary), "accuracy by misaligned share")),
             **{f"accuracy at {row['share']:.0%}": row["accuracy"] for row in summary},
         },
@@ -180,6 +183,7 @@ def label_leak(context: dg.AssetExecutionContext, house: House, config: LeakKnob
     settings, store = house.settings(), house.artifacts()
     homes = open_homes(settings, store)
     knobs = config.filled(settings.profile)
+    upstream = upstream_of(homes, *_AUDITED)  # before it is read: one that is replaced meanwhile makes this stale
     network = audited_network(homes, knobs.seeds)
     tried = [Defence(one["kind"], one["strength"], tuple(one.get("merged", ()))) for one in knobs.defences]
     jobs, guessed = leak_jobs(network, [OPEN, *tried]), guesses(network)
@@ -190,7 +194,7 @@ def label_leak(context: dg.AssetExecutionContext, house: House, config: LeakKnob
         draft.write_table("leak.parquet", pa.Table.from_pylist(records))
         draft.write_json("leak.json", verdict)
         artifact = publish(
-            context, draft, upstream=upstream_of(homes, *_AUDITED), synthetic=is_synthetic(homes),
+            context, draft, upstream=upstream, synthetic=is_synthetic(homes),
             metrics={
                 "guess": verdict["guess"], "reached": int(verdict["reached"]), "defence": verdict["defence"],
                 "verdict": verdict["text"], **{f"leak {row['defence']}": row["leak"] for row in summary},
@@ -201,6 +205,7 @@ def label_leak(context: dg.AssetExecutionContext, house: House, config: LeakKnob
         artifact,
         {
             "device": DEVICE,
+            "seeds": str(list(network.seeds)),
             "table": dg.MetadataValue.md(leak_table(summary)),
             "accuracy against leak": dg.MetadataValue.md(as_markdown(leak_map(summary), "accuracy against leak")),
             "verdict": verdict["text"],

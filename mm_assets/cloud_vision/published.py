@@ -116,7 +116,7 @@ def is_synthetic(homes: Homes) -> bool:
 
 
 def audited_network(homes: Homes, seeds: int) -> "AuditedNetwork":
-    """The current model, with as many of its seeds, from its first on. Raises StaleInputs, NothingToJudge."""
+    """The current model, with at most so many of its seeds, from its first on. Raises StaleInputs, NothingToJudge."""
     from mm_assets.cloud_vision.audit_jobs import AuditedNetwork
     from mm_assets.cloud_vision.evaluation import NothingToJudge
     from mm_assets.cloud_vision.party_steps import SplitKnobs

@@ -158,7 +158,7 @@ def training_record(jobs: Sequence[TrainJob], results: Sequence[TrainResult]) ->
     return {
         "architecture": first.config.to_json(),
         "knobs": {key: value for key, value in asdict(first.knobs).items() if key != "seed"},
-        "seeds": sorted({job.seed for job in jobs}),
+        "seeds": list(dict.fromkeys(job.seed for job in jobs)),  # as configured
         "wire": first.parties.wire,
         "carried": {str(result.seed): result.wire for result in results if result.wire is not None},
         "split_minus_central": split_minus_central(results),

@@ -19,11 +19,8 @@ class Knobs(dg.Config):
     profiles: ClassVar[Profiles] = {}
 
     def filled(self, profile: str) -> Any:
-        """The same fields as plain attributes; an unset one is what the profile says of this class or of one that it
-        extends, or None."""
-        defaults: dict[str, Any] = {}
-        for kind in reversed(type(self).__mro__):
-            defaults |= self.profiles[profile].get(kind.__name__, {})
+        """The same fields as plain attributes; an unset one is what the profile says of this class, or None."""
+        defaults = self.profiles[profile].get(type(self).__name__, {})
         fields = self.model_dump()
         given = {name: value for name, value in fields.items() if value is not None}
         return SimpleNamespace(**{**fields, **defaults, **given})

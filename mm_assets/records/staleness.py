@@ -24,5 +24,5 @@ def require_versions(artifact: Artifact, current: Mapping[str, str]) -> None:
     """Raise StaleInputs unless the artifact was made from these versions of "wing/asset", whichever store has them."""
     own = "/".join(artifact.key)
     for name, version in current.items():
-        if artifact.upstream[name] != version:
+        if artifact.upstream.get(name) != version:  # absent: published before the asset was made from it
             raise StaleInputs(f"{own} was made from another {name} than is current: run `mm materialize {own}`")

@@ -10,6 +10,7 @@ import pytest
 from mm_assets.cloud_vision.assets import source
 from mm_assets.cloud_vision.audit_jobs import AuditJob, aligned_rows, guesses, run_misalignment
 from mm_assets.cloud_vision.central_training import predict_central, train_central
+from mm_assets.cloud_vision.evaluation import NothingToJudge
 from mm_assets.cloud_vision.model_assets import cloud_vision_model_assets
 from mm_assets.cloud_vision.party_assets import cloud_vision_party_assets
 from mm_assets.cloud_vision.predictor import SplitPredictor
@@ -126,6 +127,20 @@ def test_the_audits_are_of_the_trained_network(homes):
     alone = train_central(network.config, rows.org2, rows.org3, train, validate, again.knobs, parties="org3").model
     answered = predict_central(alone, rows.org2, rows.org3, test).argmax(1)
     assert guesses(network) == {0: (answered == rows.org2.labels[test]).mean()}
+
+
+def test_an_audit_asks_for_no_more_seeds_than_there_are_and_takes_the_configured_first(homes, monkeypatch):
+    monkeypatch.setitem(CONFIG, "model", {**CONFIG["model"], "seeds": [4, 1]})
+    materialize("model")
+    assert audited_network(homes, 1).seeds == (4,)
+    assert audited_network(homes, 5).seeds == (4, 1)
+
+
+def test_without_test_records_in_common_there_is_nothing_to_audit(homes, monkeypatch):
+    materialize("model")
+    monkeypatch.setattr("mm_assets.cloud_vision.predictions.split_answers", lambda *_: {})
+    with pytest.raises(NothingToJudge, match="no test records in common"):
+        audited_network(homes, 1)
 
 
 def test_the_demo_trains_over_http():

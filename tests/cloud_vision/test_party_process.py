@@ -1,5 +1,6 @@
 """A party's process: what it is given, how it ends, and how its errors come back."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -195,7 +196,7 @@ def test_a_killed_training_leaves_no_process_and_starts_anew(house, training, tm
         parent.stdin.write(json.dumps(job))
         parent.stdin.close()
         children = wait_for(lambda: len(children_of(parent.pid)) == 2 and children_of(parent.pid), 60)
-        time.sleep(1)
+        wait_for(lambda: all(map(connected, children)), 60)  # imports are over: the wire is in use
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
@@ -216,6 +217,16 @@ def wait_for(found, seconds):
 def children_of(pid):
     """Processes of a party below ``pid``; Linux."""
     return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def connected(pid):
+    """Whether a process has an open connection over IPv4; Linux."""
+    own = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            own.add(str(file.readlink()))
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(row[3] == "01" and f"socket:[{row[9]}]" in own for row in rows)  # 01: established
 
 
 def alive(pid):

@@ -7,7 +7,7 @@ from mm_assets.records.knobs import Knobs, Profiles
 
 class TeethKnobs(Knobs):
     profiles: ClassVar[Profiles] = {
-        "demo": {"TeethConfig": {"count": 20, "width": 4}, "LongTeethConfig": {"length": 9, "width": 3}},
+        "demo": {"TeethConfig": {"count": 20, "width": 4}},
         "full": {"TeethConfig": {"count": 32, "width": 8}},
     }
 
@@ -16,10 +16,6 @@ class TeethConfig(TeethKnobs):
     count: int | None = None
     width: int | None = None
     seed: int = 0
-
-
-class LongTeethConfig(TeethConfig):
-    length: int | None = None
 
 
 class OtherConfig(TeethKnobs):
@@ -32,13 +28,6 @@ def test_unset_fields_take_the_value_of_the_profile() -> None:
     assert TeethConfig().filled("full").count == 32
     # Profiles are no knob of the launchpad.
     assert set(TeethConfig.model_fields) == {"count", "width", "seed"}
-
-
-def test_what_a_config_extends_has_its_values_too() -> None:
-    filled = LongTeethConfig(count=6).filled("demo")
-    assert (filled.count, filled.width, filled.length) == (6, 3, 9)
-    assert (LongTeethConfig().filled("full").width, LongTeethConfig().filled("full").length) == (8, None)
-    assert TeethConfig().filled("demo").width == 4
 
 
 def test_a_config_without_a_section_keeps_what_is_set() -> None:

@@ -31,3 +31,10 @@ def test_versions_of_another_store_are_compared_as_given(tmp_path: Path) -> None
     require_versions(model, {"elsewhere/rows": "one"})
     with pytest.raises(StaleInputs, match=r"another elsewhere/rows .* run `mm materialize teeth/model`"):
         require_versions(model, {"elsewhere/rows": "two"})
+
+
+def test_an_artifact_of_before_the_asset_was_made_from_another_is_stale(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path / "home"), tmp_path / "scratch")
+    audit = publish(store, "audit", "rows", {"teeth/features": "one"})
+    with pytest.raises(StaleInputs, match=r"another teeth/model .* run `mm materialize teeth/audit`"):
+        require_versions(audit, {"teeth/features": "one", "teeth/model": "two"})

@@ -129,6 +129,21 @@ def test_workers_end_with_a_starter_that_is_killed() -> None:
     assert not Path(f"/proc/{worker}").exists()
 
 
+def test_the_server_is_started_once_and_pools_use_it() -> None:
+    code = (
+        "from multiprocessing import forkserver\n"
+        "from resources.compute import map_items, start_process_server\n"
+        "from tests.resources.test_compute import jittery_square\n"
+        "if __name__ == '__main__':\n"
+        "    start_process_server()\n"
+        "    first = forkserver._forkserver._forkserver_pid\n"
+        "    assert first is not None\n"
+        "    assert list(map_items(jittery_square, range(4), workers=2)) == [0, 1, 4, 9]\n"
+        "    assert forkserver._forkserver._forkserver_pid == first\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True, timeout=120)
+
+
 def test_workers_are_other_processes_with_one_thread_each() -> None:
     seen = list(map_items(surroundings, range(8), workers=2))
     assert os.getpid() not in {pid for pid, _, _ in seen}
