@@ -12,6 +12,7 @@ import pytest
 from dagster._core.storage.defs_state import base as defs_state
 
 
+@pytest.hookimpl(tryfirst=True)  # the plugin that runs the workers reads the groups in a hook of its own
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With several workers: a file stays with one, all tests that look at the small demo share one and its demo, and
     what takes minutes comes first, so that nobody waits for it in the end."""

@@ -326,7 +326,9 @@ def test_a_batch_that_stops_half_way_goes_on(remote_place: Callable[[str], Place
     assert 17 <= there < 30
     items[20][1].rmdir()
     items[20][1].write_bytes(held)
-    assert store.put_many(items).uploaded == 30 - there
+    # A request that was on its way when the batch stopped may have arrived after the listing.
+    assert 30 - there - 4 <= store.put_many(items).uploaded <= 30 - there
+    assert len(list(store.list())) == 30
 
 
 @pytest.mark.server
