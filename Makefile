@@ -38,7 +38,7 @@ demo: $(HOUSE) ## materialise the whole demo graph (synthetic data, minutes on 2
 	$(BIN)/mm demo
 
 test: $(HOUSE) ## run every test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 check: $(HOUSE) ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

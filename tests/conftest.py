@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 # Before anything imports torch or a hub client.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -11,18 +12,25 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 from dagster._core.storage.defs_state import base as defs_state
 
+SMALL_DEMO = "tests/e2e/small_demo/"  # tests that look at one and the same run of `mm demo`
 
-@pytest.hookimpl(tryfirst=True)  # the plugin that runs the workers reads the groups in a hook of its own
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several workers each takes whole files, and one all that look at the small demo, so that it is run once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return SMALL_DEMO if nodeid.startswith(SMALL_DEMO) else super()._split_scope(nodeid)
+
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several workers: a file stays with one, all tests that look at the small demo share one and its demo, and
-    what takes minutes comes first, so that nobody waits for it in the end."""
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        demo = file.startswith("tests/e2e/") and "house" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("small-demo" if demo else file))
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/e2e/"))
+    """Workers begin with what takes minutes, so that nobody waits for it in the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (not item.nodeid.startswith(SMALL_DEMO), not item.nodeid.startswith("tests/e2e/")))
 
 
 @pytest.fixture(autouse=True)

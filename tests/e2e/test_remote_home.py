@@ -17,7 +17,7 @@ from resources.control_plane import ensure_bucket
 from resources.mirror import MIRROR_FOLDER
 from resources.objects import ObjectStore
 from tests.e2e.conftest import REPOSITORY, House
-from tests.e2e.test_killed import kill_when
+from tests.e2e.small_demo.test_killed import kill_when
 from tests.servers.stores import S3Server, s3_server  # noqa: F401
 from ui.released import ReleasedModel
 from ui.wings import RunConfig, wings
