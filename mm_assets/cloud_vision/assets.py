@@ -42,7 +42,7 @@ class XraySourceConfig(CloudKnobs):
 
 @dg.asset(
     key=["cloud_vision", "source"], group_name="cloud_vision", owners=OWNERS, kinds={"jpeg", "parquet"},
-    code_version="1",
+    code_version="2",
 )  # fmt: skip
 def source(context: dg.AssetExecutionContext, house: House, config: XraySourceConfig) -> dg.MaterializeResult:
     """X-rays and both organisations' tables, with the answer key: drawn here, or, where real X-rays are configured,

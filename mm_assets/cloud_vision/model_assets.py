@@ -51,7 +51,7 @@ class SplitEvaluationConfig(CloudKnobs):
 
 @dg.asset(
     key=["cloud_vision", "model"], deps=[org2_features, org3_features, alignment], group_name="cloud_vision",
-    owners=OWNERS, kinds={"pytorch"}, code_version="1",
+    owners=OWNERS, kinds={"pytorch"}, code_version="2",
 )  # fmt: skip
 def model(context: dg.AssetExecutionContext, house: House, config: SplitTrainKnobs) -> dg.MaterializeResult:
     """The joint network, trained by both organisations over the wire; beside it the same trained in one place, which
@@ -249,7 +249,7 @@ def evaluation(context: dg.AssetExecutionContext, house: House, config: SplitEva
 @dg.asset(
     key=["cloud_vision", "released_model"],
     deps=[evaluation, model, org2_features, org3_features, alignment, org2_records, org3_records, source],
-    group_name="cloud_vision", owners=OWNERS, kinds={"pytorch"}, code_version="1",
+    group_name="cloud_vision", owners=OWNERS, kinds={"pytorch"}, code_version="2",
 )  # fmt: skip
 def released_model(context: dg.AssetExecutionContext, house: House) -> dg.MaterializeResult:
     """The joint network as a bundle with each organisation's network alone, both preprocessors, temperature, examples
